@@ -517,3 +517,22 @@ def test_an_error_of_call_is_gone_with_its_cause() -> None:
             use(model)
         model.settings["factor"] = 2.0
         np.testing.assert_array_equal(use(model), 2 * model.dense(A))
+
+
+def test_a_frozen_layer_has_no_trainable_weights_whatever_the_layers_within_say() -> None:
+    class Outer(keras.layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = keras.layers.Dense(2)
+
+        def call(self, x: Any) -> Any:
+            return self.inner(x)
+
+    outer = Outer()
+    model = keras.Sequential([keras.Input((3,)), outer])
+    outer.trainable = False
+    outer.inner.trainable = True
+    assert (outer.trainable_weights, outer.trainable_variables) == ([], [])
+    assert outer.non_trainable_weights == outer.weights
+    assert len(outer.inner.trainable_weights) == 2
+    assert len(model.trainable_weights) == 2  # as in Keras: what is within asks the weights alone

@@ -245,3 +245,22 @@ def test_loaders_of_torch(blobs: Blobs) -> None:
     data = torch.utils.data.TensorDataset(torch.from_numpy(blobs.x), torch.from_numpy(blobs.y))
     loader = torch.utils.data.DataLoader(data, batch_size=32)
     assert same_weights(trained(loader), trained(blobs.x, blobs.y, shuffle=False))
+
+
+def test_an_evaluation_without_data_says_so(blobs: Blobs) -> None:
+    class Shrinking(keras.utils.PyDataset):
+        """Has no batches after the first epoch."""
+
+        length = 1
+
+        def __len__(self) -> int:
+            return self.length
+
+        def __getitem__(self, index: int) -> Any:
+            return blobs.x[:32], blobs.y[:32]
+
+        def on_epoch_end(self) -> None:
+            self.length = 0
+
+    with pytest.raises(ValueError, match="this evaluation yielded batches before, but no more now"):
+        trained(Numbered(blobs), validation_data=Shrinking(), epochs=2)

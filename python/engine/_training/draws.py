@@ -21,7 +21,7 @@ class DrawPosition(NamedTuple):
 
 def generators_of(model: Any) -> list[SeedGenerator]:
     """Returns the seed generators in the attributes of a model and of its layers, each once."""
-    holders = [model, *model._models_within(), *model._owners]
+    holders = [model, *model._models_within(), *model._layers_of_weights]
     values = values_within([list(vars(holder).values()) for holder in holders])
     return list(dict.fromkeys(value for value in values if isinstance(value, SeedGenerator)))
 

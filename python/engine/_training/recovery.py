@@ -47,7 +47,7 @@ if TYPE_CHECKING:
             """The weights, which training changes."""
 
         @property
-        def _owners(self) -> Sequence[Any]:
+        def _layers_of_weights(self) -> Sequence[Any]:
             """What the weights belong to."""
 
         @property
@@ -173,7 +173,9 @@ class Recovery:
     def _variables(self) -> list[tuple[Any, int]]:
         """The owner of each weight of the model, and the number of the weight there."""
         return [
-            (owner, number) for owner in self._model._owners for number in range(len(owner._weights or ()))
+            (owner, number)
+            for owner in self._model._layers_of_weights
+            for number in range(len(owner._weights or ()))
         ]
 
     def save(self, path: Path, epoch: int, batches_of_epoch: int, logs: Logs, previous: Path | None) -> None:

@@ -21,9 +21,13 @@ from engine.callbacks.base import Logs, Mode, NamedValues
 # Samples in a batch of an evaluation if its result doesn't depend on the batches: enough work for all threads.
 EVALUATION_ROWS = 1024
 
-OUT_OF_DATA = (
+TRAINING_OUT_OF_DATA = (
     "Your input ran out of data; interrupting training. Make sure that your dataset or generator can generate at "
     "least `steps_per_epoch * epochs` batches. You may need to use the `.repeat()` function when building your dataset."
+)
+EVALUATION_OUT_OF_DATA = (
+    "The data of this evaluation yielded batches before, but no more now: each evaluation needs one at least. Pass data "
+    "that begin anew each time, such as arrays or a `PyDataset`"
 )
 
 
@@ -91,7 +95,7 @@ class Trainer:
             if self._callbacks.run_code_of_users:
                 batch_iterator.read_anew()
             if not self._restored_within_epoch(batch_iterator) and not batch_iterator.has_next():
-                warnings.warn(OUT_OF_DATA, stacklevel=4)
+                warnings.warn(TRAINING_OUT_OF_DATA, stacklevel=4)
                 break
             self._progress.restart(f"Epoch {epoch + 1}/{plan.epochs}" if plan.epochs > 1 else None)
             self._start_pass(batch_iterator)
@@ -173,7 +177,7 @@ class Trainer:
         merged = 1 if visible or source.count is None else max(1, EVALUATION_ROWS // size)
         batch_iterator = BatchIterator(runner, source, size * merged, steps=steps, steps_name="steps")
         if not batch_iterator.has_next():
-            raise ValueError(OUT_OF_DATA)
+            raise ValueError(EVALUATION_OUT_OF_DATA)
         done = self._advance("test", batch_iterator, progress, merged)
         logs = runner.logs_of_pass()
         self._callbacks.call("on_test_end", logs=logs)

@@ -232,7 +232,7 @@ class Part(Versioned):
 
     @property
     def _has_weights(self) -> bool:
-        """Whether `build` has created the weights, if only none."""
+        """Whether `build` has created the weights. True also for what is built and needs none."""
         return self.built
 
     @property
@@ -241,14 +241,14 @@ class Part(Versioned):
         """The weights; empty before they are created."""
 
     @property
-    @abstractmethod
     def trainable_weights(self) -> list[Variable]:
-        """The weights that training updates."""
+        """The weights that training updates; none if `trainable` is False, whatever `trainable` of the layers within is."""
+        return [weight for weight in self.weights if self._trainable and weight.trainable]
 
     @property
-    @abstractmethod
     def non_trainable_weights(self) -> list[Variable]:
         """The weights that training doesn't update by gradients."""
+        return [weight for weight in self.weights if not (self._trainable and weight.trainable)]
 
     @property
     def variables(self) -> list[Variable]:
@@ -315,13 +315,27 @@ class Part(Versioned):
         return self.name if self._path is None else self._path
 
     @property
+    def losses(self) -> list[float]:
+        """The terms that the last call or batch added to the loss, and the penalties on the current weights.
+
+        Those of layers within are among them. The terms of the last call are those of `add_loss` and, if the layer or its
+        model was called directly, the penalty on the outputs. `fit`, `evaluate` and `predict` don't record the penalty on
+        outputs here.
+        """
+        layers = self._layers_of_weights
+        return [
+            *(loss for layer in layers for loss in layer._losses_of_call),
+            *(loss for layer in layers for loss in layer._losses_of_weights),
+        ]
+
+    @property
     def metrics_variables(self) -> list[Any]:
         """The variables of the metrics."""
         return [variable for metric in self.metrics for variable in metric.variables]
 
     @property
     def metrics(self) -> list[Any]:
-        """The metrics of its own: a layer has none."""
+        """The metrics that are attributes of it, or in lists and dicts of them, and those of layers and models within it."""
         return []
 
     def count_params(self) -> int:
@@ -395,7 +409,7 @@ class Part(Versioned):
         """
 
     def _parts(self) -> Sequence[Part]:
-        """The parts of a model, in the order in which they compute; a layer has none."""
+        """The parts of a model, in the order in which they compute, or of a layer with a `call`; other layers have none."""
         return ()
 
     @property
@@ -410,7 +424,7 @@ class Part(Versioned):
 
     @property
     def _layers_of_weights(self) -> list[Layer]:
-        """The layers that have weights, each once, in Keras' order."""
+        """The layers that may have weights, each once, in Keras' order. A layer itself is always among its own."""
         return list(dict.fromkeys(self._leaves))
 
     @property
@@ -1107,16 +1121,6 @@ class Layer(Part, Leaf, Spec):
         """The values of the weights without those of layers within, as read-only arrays."""
         return read_weights(self._arrays)
 
-    @property
-    def trainable_weights(self) -> list[Variable]:
-        """The weights that training updates."""
-        return [weight for weight in self.weights if weight.trainable]
-
-    @property
-    def non_trainable_weights(self) -> list[Variable]:
-        """The weights that training doesn't update by gradients."""
-        return [weight for weight in self.weights if not weight.trainable]
-
     def set_weights(self, weights: Sequence[ArrayLike]) -> None:
         """Sets the weights from a list of arrays, `weights`, in the order of `get_weights`.
 
@@ -1704,19 +1708,6 @@ class Layer(Part, Leaf, Spec):
             else scalar(part, f"`loss` of add_loss() in layer {self.name!r}")
             for part in parts
         )
-
-    @property
-    def losses(self) -> list[float]:
-        """The terms that the last call added to the loss, and the penalties on the current weights, with those of layers within.
-
-        The terms of the last call are those of `add_loss` and, if the layer or its model was called directly, the
-        penalty on the outputs. `fit`, `evaluate` and `predict` don't record the penalty on outputs here.
-        """
-        owners = self._layers_of_weights
-        return [
-            *(loss for layer in owners for loss in layer._losses_of_call),
-            *(loss for layer in owners for loss in layer._losses_of_weights),
-        ]
 
     @property
     def _losses_of_call(self) -> list[float]:

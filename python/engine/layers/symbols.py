@@ -240,7 +240,7 @@ class KerasTensor(ModelSymbol, SaysWhatIsLeftOut):
     dtype = "float32"
 
     _recorded: ClassVar[Callable[..., Any]]
-    """Adds an operation on symbols to their graph; `operation` has it."""
+    """Adds an operation on symbols to their graph; `operation` sets it when it is imported."""
 
     @property
     def _as_tensor(self) -> KerasTensor:

@@ -131,7 +131,7 @@ def call_recorded(model: Any, x: Any, symbols: Sequence[Any], training: bool | N
         try:
             model._build_for_inputs([symbol._sample for symbol in symbols])
         except (ValueError, IndexError):
-            if not model._inside_is_call:
+            if not model._has_call:
                 raise
             with within_call(training):
                 return model.call(x, **options)
@@ -141,7 +141,7 @@ def call_recorded(model: Any, x: Any, symbols: Sequence[Any], training: bool | N
         for leaf in model._built_graph.network.leaves
     ):
         return model._built_graph.output_form.packed(called_on(model, symbols, training))
-    if model._inside_is_call:
+    if model._has_call:
         with within_call(training):
             return model.call(x, **options)
 

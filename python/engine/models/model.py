@@ -1,20 +1,7 @@
 """`Model`, the base class of all models and the functional form, a graph of layers from inputs to outputs.
 
-Here are the methods that users call. Functions beside it do the work; what they ask of a model is in `model_interface`:
-
-- `layer_graph`: the layers and how they are connected; `built_graph`: these and the program that was built from them;
-- `building`: what builds it, when layers, loss or device change; `first_inputs`: models that data build;
-- `predictions`: what `predict` and calls on arrays compute; `exporting`: files in other formats;
-- `diagram` and `summary`: the layers as plots and summaries list them;
-- `input_data` and `output_data`: what users give for inputs and outputs;
-- `structures`: the lists, tuples and dicts in which users give and get several inputs or outputs;
-- `wiring`, `network` and `stack`: how layers are connected, what they are made of, and what the core computes for them;
-- `ordered_calls`, `functional_config` and `cloning`: models made of symbols, configs and other models; `symbolic_calls` makes
-  the symbols of any model;
-- `recorded`: models with a `call` of their own; `layer_by_layer`: calls that the program can't compute;
-- `execution`: how batches are run, by the core or by steps of users, and the data for both;
-- `compiled_steps`: training steps of users, which the core runs; `_training/runner` passes batches to them;
-- `values_of_losses`: the symbols that losses refer to.
+Here are the methods that users call. Functions beside it do the work (the docstring of `engine.models` lists their modules);
+what they ask of a model is in `model_interface`.
 """
 
 from __future__ import annotations
@@ -202,8 +189,17 @@ class Model(Part, SaysWhatIsLeftOut):
     """
 
     # A model is a list of parts, layers and models of layers. Its program computes all layers, whichever models they
-    # are in, and holds their weights. If another model uses a layer too, the two programs share its weights in memory,
-    # so that each sees at once what the other has learnt.
+    # are in, and uses their weights, which the `Variable`s of the layers own. If another model uses a layer too, both
+    # programs use the same weights, so that each sees at once what the other has learnt.
+    #
+    # There are three kinds of models, which differ in where the layers come from:
+    # - a list of layers, which may get more of them: `_is_sequential`;
+    # - symbols, in `Model(inputs, outputs)` and in subclasses that call its constructor so: `_built_graph.listed` isn't
+    #   empty;
+    # - a `call` of the user's class, which is recorded or runs in Python: `_body` is not None. The class of a model of
+    #   another kind may have a `call`, too (`_has_call`), which then runs where the program can't compute the model.
+    # `_is_model` tells all of them from layers. `_is_graph` says whether layers branch. `_is_functional` is for files: how
+    # configs of Keras number the calls of a model.
     #
     # Methods that change the model or its metrics hold `_lock`. Predictions don't: they may run in many threads.
 
@@ -225,7 +221,7 @@ class Model(Part, SaysWhatIsLeftOut):
     _calls: list[Call]
     """The symbolic calls of the layers, which `_symbols` makes."""
     _sequential: ClassVar[type[Model]]
-    """The class Sequential, which is derived from this one."""
+    """The class Sequential, which is derived from this one; `sequential` sets it when it is imported."""
 
     # Construction.
 
@@ -243,11 +239,12 @@ class Model(Part, SaysWhatIsLeftOut):
         trainable = flag(options.pop("trainable", True), "trainable")
         policy = policy_of(options.pop("dtype", None))
         if options:
-            msg = f"Model takes `inputs`, `outputs`, `name` and `trainable`, got {', '.join(map(repr, options))}"
+            got = ", ".join(map(repr, options))
+            msg = f"Model takes `inputs`, `outputs`, `name`, `trainable` and `dtype`, got {got}"
             raise TypeError(msg)
         if inputs is None and outputs is None:
             self._begin_with_call(name)
-            self._trainable, self._dtype_policy = flag(trainable, "trainable"), policy
+            self._trainable, self._dtype_policy = trainable, policy
             return
         first, last = (tensors_in(value, name) for name, value in (("inputs", inputs), ("outputs", outputs)))
         self._begin(name)
@@ -256,7 +253,6 @@ class Model(Part, SaysWhatIsLeftOut):
             input_form=nested_structure_of(inputs), output_form=nested_structure_of(outputs)
         )
         self._set_ends(first, last)
-        self._trainable = flag(trainable, "trainable")
 
     def _set_ends(self, inputs: Sequence[KerasTensor], outputs: Sequence[KerasTensor]) -> None:
         """Sets the layers that lead from `inputs` to `outputs` and to what is added to the loss."""
@@ -590,11 +586,6 @@ class Model(Part, SaysWhatIsLeftOut):
         """The names of the values that `evaluate` returns, in their order; empty before `compile`."""
         return [] if self._compiled is None else list(self._compiled.names)
 
-    @property
-    def metrics_variables(self) -> list[Any]:
-        """The state variables of the metrics."""
-        return [variable for metric in self.metrics for variable in metric.variables]
-
     def get_metrics_result(self) -> dict[str, Any]:
         """Returns a dict from the name of each metric to its value in the last pass."""
         found: dict[str, Any] = {}
@@ -693,10 +684,11 @@ class Model(Part, SaysWhatIsLeftOut):
         Args:
             x: samples (n, ...), real numbers of any dtype and memory layout: an array (memory-mapped or not),
                 lists, a pandas DataFrame, a scipy.sparse matrix, or an object with `__array__` or DLPack. Tensors in
-                memory of the model's GPU are read there, without a copy. Don't change the data before `fit` returns. Or a source of batches (x, y) or (x, y, sample_weight): a
-                generator, another iterable, a `utils.PyDataset`, or another object with `__getitem__` and
-                `__len__`. For a model with several inputs a list of arrays, one for each input, or a dict by the names
-                of inputs, or a DataFrame with a column for each; they are converted to float32 in memory.
+                memory of the model's GPU are read there, without a copy. Or a source of batches (x, y) or
+                (x, y, sample_weight): a generator, another iterable, a `utils.PyDataset`, or another object with
+                `__getitem__` and `__len__`. For a model with several inputs a list of arrays, one for each input, or a
+                dict by the names of inputs, or a DataFrame with a column for each; they are converted to float32 in
+                memory. Don't change the data before `fit` returns.
             y: class indices (n,) for the sparse crossentropy, otherwise one number per output (n, outputs); None if
                 `x` yields batches. For a model with several outputs a list or a dict by the names of outputs.
             batch_size: samples per step, default 32; the last batch of an epoch may be smaller. Ignored if `x`
@@ -1161,8 +1153,8 @@ class Model(Part, SaysWhatIsLeftOut):
         return form.packed(flat)
 
     @property
-    def _inside_is_call(self) -> bool:
-        """Whether the model has a `call` of its own."""
+    def _has_call(self) -> bool:
+        """Whether the class has a `call` of its own."""
         return type(self).call is not Model.call
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
@@ -1184,15 +1176,6 @@ class Model(Part, SaysWhatIsLeftOut):
         """Returns the outputs for arrays, one for each input; models take no `options`."""
         del options
         return self(self._packed_inputs(inputs), training)
-
-    @property
-    def losses(self) -> list[float]:
-        """What layers added to the loss of the last batch by `add_loss`, and the penalties on the weights."""
-        owners = self._owners
-        return [
-            *(loss for layer in owners for loss in layer._losses_of_call),
-            *(loss for layer in owners for loss in layer._losses_of_weights),
-        ]
 
     def add_loss(self, loss: Any) -> None:
         """Adds a term to the loss of each batch. Call it in the `call` of a model of your own.
@@ -1532,22 +1515,12 @@ class Model(Part, SaysWhatIsLeftOut):
     @property
     def weights(self) -> list[Variable]:
         """The weights: layer by layer, such as kernel and bias."""
-        return [weight for leaf in self._owners for weight in leaf._weights or ()]
+        return [weight for leaf in self._layers_of_weights for weight in leaf._weights or ()]
 
     @property
     def _weight_arrays(self) -> list[WeightArray]:
         """The memory of the weights."""
-        return [array for leaf in self._owners for array in leaf._arrays]
-
-    @property
-    def trainable_weights(self) -> list[Variable]:
-        """The weights that training updates."""
-        return [weight for weight in self.weights if self._trainable and weight.trainable]
-
-    @property
-    def non_trainable_weights(self) -> list[Variable]:
-        """The weights that training doesn't update by gradients."""
-        return [weight for weight in self.weights if not (self._trainable and weight.trainable)]
+        return [array for leaf in self._layers_of_weights for array in leaf._arrays]
 
     def set_weights(self, weights: Sequence[ArrayLike]) -> None:
         """Sets the weights from a list of arrays, `weights`, in the order of `get_weights`.
@@ -1762,7 +1735,7 @@ class Model(Part, SaysWhatIsLeftOut):
         with self._lock.held():
             self._require_built("from_torch_state_dict()")
             weights = from_torch_state_dict(self, state, modules)
-            self.set_weights([array for leaf in self._owners for array in weights.get(leaf, ())])
+            self.set_weights([array for leaf in self._layers_of_weights for array in weights.get(leaf, ())])
 
     def _require_built(self, action: str) -> None:
         """Raises ValueError if the model isn't built."""
@@ -1776,7 +1749,7 @@ class Model(Part, SaysWhatIsLeftOut):
             [] if self._compiled is None else [loss._targets_are_indices for loss in self._compiled.losses]
         )
         indices = wanted if len(wanted) > 1 else next(iter(wanted), None)
-        seeds = [layer._seed_in_use for layer in self._owners]
+        seeds = [layer._seed_in_use for layer in self._layers_of_weights]
         return {
             "class_indices": indices,
             "seeds": seeds,
@@ -1796,9 +1769,9 @@ class Model(Part, SaysWhatIsLeftOut):
         ):
             msg = f"the names of columns must be a list of strings, got {names!r:.200}"
             raise ValueError(msg)
-        seeds = facts.get("seeds", [None] * len(self._owners))
-        if len(seeds) != len(self._owners):
-            msg = f"there must be a seed or None for each of {len(self._owners)} layers, got {len(seeds)}"
+        seeds = facts.get("seeds", [None] * len(self._layers_of_weights))
+        if len(seeds) != len(self._layers_of_weights):
+            msg = f"there must be a seed or None for each of {len(self._layers_of_weights)} layers, got {len(seeds)}"
             raise ValueError(msg)
         declared = flag(facts.get("declared_shape", True), "declared_shape")
         self._reseed([None if seed is None else integer(seed, "seed", 0, 2**64 - 1) for seed in seeds])
@@ -2029,13 +2002,8 @@ class Model(Part, SaysWhatIsLeftOut):
         return [leaf for part in self._built_graph.layers for leaf in part._leaves]
 
     @property
-    def _owners(self) -> list[Layer]:
-        """The layers, without the models around them, each once."""
-        return self._built_graph.owners
-
-    @property
     def _layers_of_weights(self) -> list[Layer]:
-        return self._owners
+        return self._built_graph.owners
 
     def _modes_of_leaves(self, training: bool | None) -> list[bool]:
         return self._built_graph.modes_of_leaves(training)
@@ -2089,8 +2057,8 @@ class Model(Part, SaysWhatIsLeftOut):
     # Changes of the layers.
 
     def _reseed(self, seeds: Sequence[int | None]) -> None:
-        """Gives the layers that draw random numbers these seeds, one for each of `_owners`."""
-        if reseeded(self._owners, seeds):
+        """Gives the layers that draw random numbers these seeds, one for each of `_layers_of_weights`."""
+        if reseeded(self._layers_of_weights, seeds):
             renew(self)
 
 
@@ -2102,7 +2070,7 @@ class Functional(Model):
             of them, which may have others within, as in `[image, {"facts": [a, b]}]`. Data have the same form then.
         outputs: the symbolic output, as returned by a layer; or a list, tuple or dict of them, in the same way.
         name: name of the model; default `functional` with a number.
-        options: `trainable`, as for `Model`.
+        options: `trainable` and `dtype`, as for `Model`.
 
     Raises:
         TypeError: if `inputs` or `outputs` isn't symbolic.
