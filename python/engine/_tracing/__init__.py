@@ -1,8 +1,9 @@
 """Traced functions: Python that runs once with symbols, and is recorded as nodes of the core's program.
 
 `symbolic` has what Python's operators and NumPy's functions do with symbols. `trace` records nodes; `primitives` appends
-them and infers shapes. The modules `elementwise`, `reductions`, `arrangement`, `products`, `networks` and `random` say
-what each function of `engine.ops` records. `dispatch` is the one place where a function of `engine.ops` that is called with
+them and infers shapes. What each function of `engine.ops` records is a function under `@records` in the module of its
+subject: `arrangement`, `branches`, `counting`, `custom_gradients`, `elementwise`, `fourier`, `linear_algebra`,
+`networks`, `products`, `random`, `reductions` or `sorting`. `dispatch` is the one place where a function of `engine.ops` that is called with
 a symbol finds what it records. `lazy` has the arrays that gradient tapes record: symbols whose numbers can be computed at any
 time. Nothing here knows of layers or models: a layer that is called on a symbol of a trace is recorded as a `Use`.
 """

@@ -311,7 +311,7 @@ def lengths(shape: Any) -> Extents:
 
 
 def _sum(left: Any, other: Any, times: int) -> Any:
-    """Returns `one + times * other` as a length if both are lengths, else as a symbol."""
+    """Returns `left + times * other` as a length if both are lengths, else as a symbol."""
     extent = left.extent if isinstance(left, BatchLength) else Extent(left)
     if isinstance(other, (int, BatchLength)):
         return length(extent.plus(extent_of(other), times))

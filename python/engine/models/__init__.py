@@ -1,4 +1,38 @@
-"""Models: layers that are trained and used for predictions together."""
+"""Models: layers that are trained and used for predictions together.
+
+Users call the methods of `Model` (`model`) and `Sequential` (`sequential`). Functions in the other modules do the work; what
+they ask of a model is in `model_interface`.
+
+The layers and how they are connected:
+
+- `layer_graph`: the layers that the user has given; `built_graph`: these and the program that was built from them;
+- `wiring`, `network` and `stack`: how layers are connected, what they are made of, and what the core computes for them;
+- `ordered_calls`, `functional_config` and `cloning`: models made of symbols, configs and other models; `symbolic_calls` makes
+  the symbols of any model;
+- `recorded`: models with a `call` of their own;
+- `added_losses` and `values_of_losses`: what users add to the loss of a model made of symbols, and the symbols that losses
+  refer to.
+
+Building:
+
+- `building`: what builds a model, when layers, loss or device change; `first_inputs`: models that data build;
+- `programs_by_shape`: one program for each length of samples, where the length is unknown;
+- `lock`: held by methods that change a model.
+
+Data, training and predictions:
+
+- `input_data` and `output_data`: what users give for inputs and outputs; `structures`: the lists, tuples and dicts in which
+  they give and get several of them;
+- `execution`: how batches are run, by the core or by steps of users, and the data for both;
+- `compiled_steps`: training steps of users, which the core runs; `compiled_functions`: `engine.function`, in the same way;
+- `functions`: the programs that compute what gradient tapes have recorded;
+- `predictions`: what `predict` and calls on arrays compute; `layer_by_layer`: calls that the program can't compute.
+
+What others see of a model:
+
+- `diagram` and `summary`: the layers as plots and summaries list them;
+- `exporting`: files in other formats; `after_values`: the part of a model that exports can write, behind lookups of strings.
+"""
 
 from __future__ import annotations
 

@@ -260,7 +260,7 @@ def _compile_program(
 
 
 def move_to(model: ModelInterface, device: str) -> None:
-    """Makes the layers keep their weights themselves until the model is built again, on a device.
+    """Drops the program, and lets the next one be built on a device. The layers keep their weights.
 
     Raises:
         ValueError: if there is no such device, or another model on another device has the weights of a layer.

@@ -16,8 +16,8 @@ from engine.models.layer_graph import LayerGraph
 from engine.models.stack import Lowered
 from engine.models.wiring import shapes_along
 
-# The program that holds the weights is built for a known length: the first of these that all layers can take. Custom
-# layers may need several timesteps, and Reshape a length that it can divide.
+# The first program is built for a known length: the first of these that all layers can take. Custom layers may need
+# several timesteps, and Reshape a length that it can divide.
 _LENGTHS = range(64, 0, -1)
 # The number of programs that are kept.
 _MOST_PROGRAMS = 8
@@ -55,10 +55,10 @@ def _suit(shapes: Sequence[Shape], shapes_for: Callable[[Sequence[Shape]], Seque
 
 
 class ProgramsByShape:
-    """The programs of a model, one for each shape of samples, which all share the weights of the first one.
+    """The programs of a model, one for each shape of samples, which all use the weights of its layers.
 
     Args:
-        first: the program that holds the weights.
+        first: the program for samples of `shape`.
         shape: of the samples of the first program, as `sample_shape_of` returns it.
         lowering: of the layers.
         outputs_for: returns the shape of each output for samples of a shape.
