@@ -562,3 +562,49 @@ def test_what_is_drawn_within_a_thread_with_a_seed_of_its_own_stays_there() -> N
     assert found == expected
     assert again == (9, 1)
     assert inside not in expected
+
+
+def test_blocks_that_give_draws_back_nest() -> None:
+    utils.set_random_seed(4)
+    with suppress(KeyError), random_state.giving_back():
+        random.normal(())
+        with suppress(ValueError), random_state.giving_back():
+            random.normal(())
+            raise ValueError
+        assert random_state.position() == (4, 1)
+        with random_state.giving_back():
+            random.normal(())
+        assert random_state.position() == (4, 2)
+        raise KeyError
+    assert random_state.position() == (4, 0)
+
+
+def test_an_interrupt_reaches_whoever_builds_a_model_within_another_one() -> None:
+    class Inner(keras.Model):
+        def call(self, inputs: Any) -> Any:
+            random.normal((1,))
+            raise KeyboardInterrupt
+
+        def train_step(self, data: Any) -> Any:
+            return {}
+
+    class Outer(keras.Model):
+        interrupted = False
+
+        def call(self, inputs: Any) -> Any:
+            if not self.interrupted:
+                inner = Inner()
+                inner.compile("sgd", "mse")
+                try:
+                    inner.fit(np.ones((4, 3)), np.ones((4, 2)), verbose=0)
+                except KeyboardInterrupt:
+                    self.interrupted = True
+            return inputs
+
+        def train_step(self, data: Any) -> Any:
+            return {}
+
+    model = Outer()
+    model.compile("sgd", "mse")
+    model.fit(np.ones((4, 3)), np.ones((4, 3)), verbose=0)
+    assert model.interrupted

@@ -61,14 +61,14 @@ class RandomState:
                 self._draws = before[1]
 
 
-class _Counted(RandomState):
-    """A random state whose draws are counted.
+class _Counted:
+    """Takes the place of a random state, and counts its draws.
 
     Args:
         state: the state.
     """
 
-    def __init__(self, state: RandomState) -> None:
+    def __init__(self, state: _State) -> None:
         self._state, self.count = state, 0
 
     @property
@@ -85,13 +85,19 @@ class _Counted(RandomState):
         self.count += 1
         return self._state.draw()
 
+    def give_back(self, before: Position, draws: int) -> None:
+        """Gives draws back to the state."""
+        self.count -= draws
+        self._state.give_back(before, draws)
 
+
+_State = RandomState | _Counted
 _global = RandomState(int.from_bytes(os.urandom(4), "little"))
 # The states that take the place of others in this thread.
-_replaced: ContextVar[Mapping[RandomState, RandomState]] = ContextVar("_replaced", default={})  # noqa: B039 # it is never changed
+_replaced: ContextVar[Mapping[RandomState, _State]] = ContextVar("_replaced", default={})  # noqa: B039 # it is never changed
 
 
-def present(state: RandomState) -> RandomState:
+def present(state: RandomState) -> _State:
     """Returns what takes the place of a random state in this thread: itself outside of `with` blocks."""
     return _replaced.get().get(state, state)
 
