@@ -142,3 +142,32 @@ def test_losses_of_rows(name: str) -> None:
         wanted = theirs(places), slope(places), jax.grad(lambda x: (slope(x) * weights).sum())(places)
     for one, other in zip(found, wanted, strict=True):
         np.testing.assert_allclose(np.asarray(one), np.asarray(other), rtol=2e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("padding", [0.0, -np.inf, np.nan, np.inf])
+@pytest.mark.parametrize("from_logits", [False, True])
+@pytest.mark.parametrize("axis", [-1, 1])
+def test_predictions_that_are_ignored(padding: float, from_logits: bool, axis: int) -> None:
+    """Whatever stands there, as padding may: their losses and slopes are 0, and those of the others Keras'."""
+    labels = np.array([[2, -1, 0], [-1, 1, -1]])
+    predictions = np.random.default_rng(1).uniform(0.1, 0.9, (2, 3, 4)).astype(np.float32)
+    predictions[labels == -1] = padding
+    options = {"from_logits": from_logits, "ignore_class": -1, "axis": axis}
+    finite = np.where(labels[..., None] == -1, np.float32(1), predictions)
+    x = engine.ops.convert_to_tensor(np.moveaxis(predictions, -1, axis))
+    with engine.GradientTape() as tape:
+        tape.watch(x)
+        losses = engine.losses.sparse_categorical_crossentropy(labels, x, **options)
+        total = engine.ops.sum(losses)
+
+    def theirs(x: Any) -> Any:
+        return keras.losses.sparse_categorical_crossentropy(jax.numpy.asarray(labels), x, from_logits, -1)
+
+    np.testing.assert_allclose(np.asarray(losses), np.asarray(theirs(predictions)), rtol=2e-5)
+    slopes = np.moveaxis(np.asarray(tape.gradient(total, x)), axis, -1)
+    assert not slopes[labels == -1].any()
+    np.testing.assert_allclose(
+        slopes, np.asarray(jax.grad(lambda x: theirs(x).sum())(finite)), rtol=1e-4, atol=1e-6
+    )
+    compiled = engine.function(lambda x: engine.losses.sparse_categorical_crossentropy(labels, x, **options))
+    np.testing.assert_allclose(np.asarray(compiled(x)), np.asarray(theirs(predictions)), rtol=2e-5)

@@ -62,9 +62,12 @@ def sparse_categorical_crossentropy(
     fields = formula("sparse_categorical_crossentropy", from_logits=from_logits)
     if contains_symbolic((y_true, y_pred)):
         indices = formulas.labels_like(y_true, y_pred, axis, ignore_class)
-        if ignore_class is not None:  # -1 is no class, and has the loss 0
-            indices = ops.where(ops.equal(indices, ignore_class), -1, indices)
-        return _of_labels(fields, indices, y_pred, axis)
+        if ignore_class is None:
+            return _of_labels(fields, indices, y_pred, axis)
+        # Nothing is computed of predictions that are ignored, since 0 times a NaN is none; -1 is no class, with the loss 0.
+        counts = ops.not_equal(indices, ignore_class)
+        y_pred = ops.where(ops.expand_dims(counts, axis), y_pred, np.float32(1))
+        return _of_labels(fields, ops.where(counts, indices, -1), y_pred, axis)
     predictions = np.moveaxis(np.asarray(y_pred, np.float32), axis, -1)
     counted = None
     if ignore_class is not None:
