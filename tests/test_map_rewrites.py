@@ -259,3 +259,17 @@ def test_maps_of_one_instruction_of_any_length(shape: tuple[int, ...]) -> None:
     if len(shape) > 1:
         model = keras.Model(starts, layers.Add()(starts))
         np.testing.assert_array_equal(model.predict([a, b], verbose=0), a + b)
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (3, 32), (40, 64), (7, 250), (5000,)])
+def test_a_map_that_gives_its_input_and_computes_something_else_from_it(shape: tuple[int, ...]) -> None:
+    """The input's memory is free for what is computed, but the input is stored as a result after that."""
+    x = np.random.default_rng(2).normal(size=shape).astype(np.float32)
+    for same in (lambda x: x * 1.0, lambda x: x + 0.0, lambda x: np.float32(1) * x):
+        for first, second in ((same, ops.square), (ops.square, same)):
+            found = keras.function(lambda x, f=first, s=second: (f(x), s(x)))(x)
+            for array, function in zip(found, (first, second), strict=True):
+                np.testing.assert_array_equal(array, function(x))
+        total = keras.function(lambda x, same=same: ops.sum(same(x)) + 10 * ops.sum(x * x))(x)
+        exact = x.astype(np.float64)
+        np.testing.assert_allclose(total, exact.sum() + 10 * (exact**2).sum(), rtol=1e-5)

@@ -29,7 +29,7 @@ ELEMENTWISE = (
     "ops.trunc({x}) + {x}", "ops.nan_to_num({x})", "ops.select([{x} > 0.5, {x} > -0.5], [{x} * {x}, 2 * {x}], 0.3)",
     "np.cbrt({x} * {x} + 1)", "np.clip({x}, -0.5, 0.8)", "{x} % 0.7", "abs({x})", "ops.map(ops.tanh, {x})",
     "ops.fori_loop(0, 3, lambda _, a: ops.sin(a) + {x}, {x})", "ops.cond(ops.sum({x}) > 0, lambda: 2 * {x}, lambda: ops.sin({x}))",
-    "ops.switch(1, [ops.sin, ops.cos], {x})",
+    "ops.switch(1, [ops.sin, ops.cos], {x})", "1.0 * {x}", "{x} + 0.0", "{x} / 1",
 )  # fmt: skip
 
 OF_TWO = (

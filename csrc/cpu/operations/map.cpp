@@ -367,13 +367,19 @@ class MapStep::Run {
     }
   }
 
-  /// Whether an output takes the memory of an input, and instructions behind its own may still read that.
+  /// Whether an output takes the memory of an input that is read later: by instructions behind its own, or since the
+  /// input is another output's result, which is stored when all instructions have run.
   bool overwrites_input(int output) const {
     const float* const at = memory_.outputs[output].at.data;
     const auto& each = code_.for_each_block();
-    return (each.empty() || result(output) != each.back().y) &&
-           std::any_of(memory_.inputs, memory_.inputs + input_count(),
-                       [&](const InputLoop& input) { return input.at.data == at; });
+    const auto& results = code_.results();
+    const bool is_last = !each.empty() && result(output) == each.back().y;
+    for (int i = 0; i < input_count(); ++i) {
+      const int reg = code_.inputs()[static_cast<size_t>(i)].reg;
+      const bool is_result = std::find(results.begin(), results.end(), reg) != results.end();
+      if (memory_.inputs[i].at.data == at && (!is_last || is_result)) return true;
+    }
+    return false;
   }
 
   void for_blocks() {
