@@ -167,3 +167,64 @@ def test_a_model_without_an_optimizer_is_evaluated_alone(tmp_path: Path) -> None
     model.optimizer = "sgd"
     model.fit(x, y, verbose=0)
     assert model.evaluate(x, y, verbose=0) < expected
+
+
+class StepOfItsOwn(keras.Model):
+    """A model with a step that the engine compiles."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = layers.Dense(1)
+
+    def call(self, inputs: Any) -> Any:
+        return self.dense(inputs)
+
+    def train_step(self, data: Any) -> Any:
+        x, y = data
+        with keras.GradientTape() as tape:
+            loss = self.compute_loss(x, y, self(x, training=True))
+        weights = self.trainable_variables
+        optimizer: Any = self.optimizer
+        optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+        return {"loss": loss}
+
+
+@pytest.mark.parametrize("within", [False, True])
+def test_a_compiled_step_follows_another_optimizer(within: bool) -> None:
+    model = StepOfItsOwn()
+    model.compile(optimizers.SGD(0.1), "mse")
+    first: Any = model.optimizer
+    trained: Any = model
+    if within:
+        trained = keras.Sequential([keras.Input((3,)), model])
+        trained.compile("sgd", "mse")
+    model.fit(X, Y, batch_size=16, verbose=0)
+    model.optimizer = optimizers.SGD(0.0)
+    second: Any = model.optimizer
+    before = model.get_weights()
+    model.fit(X, Y, batch_size=16, verbose=0)
+    model.train_on_batch(X, Y)
+    np.testing.assert_equal(model.get_weights(), before)
+    assert (int(first.iterations), int(second.iterations)) == (4, 5)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_function_follows_another_optimizer_of_its_model(compiled: bool) -> None:
+    model: Any = keras.Sequential([keras.Input((3,)), layers.Dense(1)])
+    if compiled:
+        model.compile(optimizers.SGD(0.1), "mse")
+    model.optimizer = optimizers.SGD(0.1)
+
+    @keras.function
+    def step(x: Any) -> Any:
+        with keras.GradientTape() as tape:
+            loss = keras.ops.mean(model(x) ** 2)
+        weights = model.trainable_variables
+        model.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+        return loss
+
+    step(X)
+    model.optimizer = optimizers.SGD(0.0)
+    before = model.get_weights()
+    step(X)
+    np.testing.assert_equal(model.get_weights(), before)

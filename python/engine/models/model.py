@@ -550,14 +550,15 @@ class Model(Part, SaysWhatIsLeftOut):
             self._require_idle("given another optimizer")
             if self._compiled is None:
                 self._uncompiled_optimizer = optimizer
-                return
-            before = self._compiled.user_optimizer
-            self._compiled.user_optimizer = optimizer
-            try:
-                apply_compiled(self, self._compiled)
-            except BaseException:
-                self._compiled.user_optimizer = before
-                raise
+            else:
+                before = self._compiled.user_optimizer
+                self._compiled.user_optimizer = optimizer
+                try:
+                    apply_compiled(self, self._compiled)
+                except BaseException:
+                    self._compiled.user_optimizer = before
+                    raise
+            self._note_change()
 
     @property
     def _optimizers(self) -> list[Optimizer]:
