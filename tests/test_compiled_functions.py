@@ -286,3 +286,33 @@ def test_results_in_a_named_tuple() -> None:
     assert isinstance(found, Parts)
     assert float(found.total) == pytest.approx(float(X.sum()), rel=1e-4)
     np.testing.assert_allclose(found.doubled["x"], 2 * X, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "value"),
+    [
+        (lambda: layers.Dense(2), "activation", "softplus"),
+        (lambda: layers.Activation("relu"), "activation", None),
+        (lambda: layers.LeakyReLU(negative_slope=0.1), "negative_slope", 0.5),
+        (layers.LayerNormalization, "epsilon", 1.0),
+    ],
+    ids=["dense", "activation", "leaky_relu", "layer_normalization"],
+)
+def test_a_function_follows_the_settings_of_its_layers(make: Any, name: str, value: Any) -> None:
+    layer, runs = make(), list[int]()
+
+    @keras.function
+    def compiled(x: Any) -> Any:
+        runs.append(1)
+        return layer(x)
+
+    before = np.asarray(compiled(X))
+    setattr(layer, name, value)
+    after = np.asarray(compiled(X))
+    np.testing.assert_allclose(after, np.asarray(layer(X)), rtol=1e-6)
+    assert not np.allclose(before, after)
+    compiled(X)
+    setattr(layer, name, getattr(layer, name))
+    layer.trainable = True
+    compiled(X)
+    assert len(runs) == 2

@@ -727,14 +727,17 @@ class Layer(Part, Leaf, Spec):
             self.supports_masking = True
 
     def __setattr__(self, name: str, value: object) -> None:
-        if name.startswith("_") or self._is_by_operations or current.get() is not None:
+        if name.startswith("_") or current.get() is not None:
             super().__setattr__(name, value)
             return
-        self._adopt_variables(value)
+        of_user = not self._is_by_operations
+        if of_user:
+            self._adopt_variables(value)
         before = self.__dict__.get(name, self)
         super().__setattr__(name, value)
         calls = self.__dict__.get("_recorded_calls")
-        if calls is not None and before is not value:  # what `call` has recorded may depend on it
+        # What was recorded may depend on it. The properties of the library's layers, such as `trainable`, note changes themselves.
+        if calls is not None and before is not value and (of_user or name in self.__dict__):
             calls.clear()
             self._note_change()
 
