@@ -57,7 +57,7 @@ class Regularizer(Spec):
         without = type(self).gradient is Regularizer.gradient
         return self.__call__ if self._is_custom and without else None
 
-    def _recorded_for(
+    def _recording_for(
         self, shape: Extents, by_sample: bool = False, always: bool = False
     ) -> Recording | None:
         """Returns what the penalty records for an array; None if it isn't recorded.

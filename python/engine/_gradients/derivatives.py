@@ -24,7 +24,7 @@ def derivatives(trace: Trace, total: TracedArray, sources: Sequence[TracedArray 
         source is not None
         and (
             source.origin in reached
-            or (isinstance(source.origin, OfWeight) and source.origin.layer in layers)
+            or (isinstance(source.origin, OfWeight) and source.origin.owner in layers)
         )
         for source in sources
     ]

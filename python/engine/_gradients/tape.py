@@ -14,7 +14,7 @@ from engine import tree
 from engine._base.tensor_like import open_recorder
 from engine._core_interface.cpp import ContextBlock
 from engine._gradients.derivatives import derivatives, unconnected
-from engine._tracing.lazy import LazyTrace, RecordedArray, Recorder, as_recorded, settle
+from engine._tracing.lazy import LazyTrace, RecordedArray, Recorder, apply_pending_changes, as_recorded
 from engine._tracing.trace import TracedArray
 
 
@@ -88,7 +88,7 @@ class GradientTape(ContextBlock):
             raise ValueError(msg)
         recorder_open = open_recorder.get()
         if recorder_open is None:
-            settle()
+            apply_pending_changes()
         recorder = Recorder() if recorder_open is None else recorder_open
         recorder.tapes = [*recorder.open_tapes(), self]
         self._used = False
@@ -122,7 +122,7 @@ class GradientTape(ContextBlock):
             self._watch_in(self._traces[-1], value)
 
     def _watch_in(self, trace: LazyTrace, value: Any) -> None:
-        variable = getattr(value, "_variable", None)
+        variable = getattr(value, "_owner_and_number", None)
         if variable is not None:
             self._watched_weights.add((id(variable[0]), variable[1]))
         elif isinstance(value, RecordedArray):
@@ -369,7 +369,7 @@ class GradientTape(ContextBlock):
         """Returns the symbol that stands for a source in a trace; None if the tape doesn't watch the source."""
         if isinstance(source, RecordedArray):
             return source if source.trace is trace else trace.watched.get(id(source))
-        variable = getattr(source, "_variable", None)
+        variable = getattr(source, "_owner_and_number", None)
         if variable is not None:
             watched = (id(variable[0]), variable[1]) in self._watched_weights
             if not watched and not (self._watches_variables and source.trainable):

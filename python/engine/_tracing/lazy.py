@@ -2,6 +2,12 @@
 
 A `LazyTrace` holds what was recorded. A `RecordedArray` is an array of it, whose numbers are computed when something
 needs them, together with all others that wait.
+
+Recorded calls may also change weights, such as the averages of `BatchNormalization`:
+
+- whoever reads weights calls `apply_pending_changes` first, so that what was recorded before has changed them;
+- whoever changes weights calls `prepare_for_change` first, so that what was recorded before is computed with the old ones;
+- `variable.assign` asks `captured_change` whether a trace records the change, in place of changing the weight now.
 """
 
 from __future__ import annotations
@@ -84,7 +90,7 @@ class Recorder:
         """Applies an operation to weights and watched arrays alone, and records that if a tape is recording."""
         if not self.records:
             return function_of_arrays(operation)(*args, **kwargs)
-        with self.trace.recording():
+        with self.trace.as_current():
             return implementation(operation)(*args, **kwargs)
 
     def open_tapes(self) -> list[Any]:
@@ -148,7 +154,7 @@ def _trace_assigns(weight: Any, value: Any) -> bool:
     recorder_open = recorder()
     if recorder_open is None or not weight._changes_in_traces:
         return False
-    owner, number = weight._variable
+    owner, number = weight._owner_and_number
     trace = recorder_open.trace
     if owner not in trace.owners:
         return False
@@ -224,7 +230,7 @@ class LazyTrace(Trace):
         self._begin()
         array = super().add(kind, inputs, shape, dtype, **fields)
         if kind == "assign_after_batch" and isinstance(inputs[0].origin, OfWeight):
-            self._record_change(frozenset((inputs[0].origin.layer,)))
+            self._record_change(frozenset((inputs[0].origin.owner,)))
         return array
 
     def _record_change(self, owners: frozenset[Any]) -> None:
@@ -244,11 +250,11 @@ class LazyTrace(Trace):
         """The entries that are still to change weights, and the owners of these weights."""
         return self.changes[self.applied :]
 
-    def weight(self, layer: Any, index: int, shape: Sequence[int]) -> TracedArray:
-        """Returns weight number `index` of a layer, as the entries so far have changed it."""
-        array = super().weight(layer, index, shape)
-        changed = any(layer in owners for _, owners in self.changes) and (layer, index) not in self._assigned
-        if layer._specs[index].trainable or not changed:
+    def weight(self, owner: Any, number: int, shape: Sequence[int]) -> TracedArray:
+        """Returns weight `number` of its owner, as the entries so far have changed it."""
+        array = super().weight(owner, number, shape)
+        changed = any(owner in owners for _, owners in self.changes) and (owner, number) not in self._assigned
+        if owner._specs[number].trainable or not changed:
             return array
         return self.add("reshape", (array,), array.extents, "float32")  # which reads it at this place
 
@@ -398,7 +404,7 @@ class LazyTrace(Trace):
         """Returns the owners of the weights that were read, in the order in which they were read first."""
         owners = dict[Any, None]()
         for entry in self.entries:
-            owners.update((origin.layer, None) for origin, _ in entry.inputs if isinstance(origin, OfWeight))
+            owners.update((origin.owner, None) for origin, _ in entry.inputs if isinstance(origin, OfWeight))
             if isinstance(entry, Use):
                 owners.update(dict.fromkeys(entry.part._layers_of_weights))
         return [*owners]
@@ -435,14 +441,14 @@ def _present_traces() -> list[LazyTrace]:
     return [trace for trace in dict.fromkeys(found) if trace is not None]
 
 
-def settle() -> None:
+def apply_pending_changes() -> None:
     """Makes the traces of this thread change the weights that they are to change, before these are read."""
     if of_thread.pending_changes and current.get() is None:
         for trace in list(of_thread.pending_changes):
             trace.evaluate()
 
 
-def before_change(owners: Iterable[Any] | None = None) -> None:
+def prepare_for_change(owners: Iterable[Any] | None = None) -> None:
     """Prepares the traces of this thread for a change of weights that they have read.
 
     Arrays that wait for their numbers are computed with the present weights. Where a tape may still ask for derivatives, the
@@ -475,7 +481,7 @@ def keep_weights(trace: LazyTrace, owners: Iterable[Any]) -> None:
     """Stores the weights of layers and variables in a trace, which reads them from there from now on."""
     for owner in owners:
         if owner not in trace.earlier:
-            trace.earlier[owner] = [np.array(array, np.float32) for array in owner._own_weights]
+            trace.earlier[owner] = [np.array(array, np.float32) for array in owner._own_values]
 
 
 def shape_for_samples(shape: Extents, count: int) -> Extents:
@@ -622,7 +628,7 @@ class RecordedArray(TracedArray):
         def in_trace(value: Any) -> Any:
             return as_recorded(value, trace) if isinstance(value, RecordedArray) else value
 
-        with trace.recording():
+        with trace.as_current():
             return implementation(operation)(*mapped(in_trace, args), **mapped(in_trace, kwargs))
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:

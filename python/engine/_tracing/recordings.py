@@ -57,7 +57,7 @@ def recording(
     """
     trace = Trace([full_shape(sample) for sample in samples], dtypes)
     trace.only_shapes = only_shapes
-    with trace.recording():
+    with trace.as_current():
         result = function(*trace.inputs)
         outputs = list[TracedArray]()
 
@@ -288,5 +288,5 @@ def _number_of(origin: Any) -> int:
         return -1 - origin.number
     if isinstance(origin, Computed):
         return origin.entry
-    msg = f"a loss or metric can't use the weights of a layer, got one of {origin.layer!r}: use a regularizer"
+    msg = f"a loss or metric can't use the weights of a layer, got one of {origin.owner!r}: use a regularizer"
     raise TypeError(msg)

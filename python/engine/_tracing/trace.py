@@ -58,14 +58,14 @@ class Computed(NamedTuple):
 class OfWeight(NamedTuple):
     """Weight `number` of what owns it: a layer, or a variable that belongs to no layer."""
 
-    layer: Any
+    owner: Any
     number: int
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, OfWeight) and self.layer is other.layer and self.number == other.number
+        return isinstance(other, OfWeight) and self.owner is other.owner and self.number == other.number
 
     def __hash__(self) -> int:
-        return hash((id(self.layer), self.number))
+        return hash((id(self.owner), self.number))
 
 
 Origin = Input | Computed | OfWeight
@@ -128,7 +128,7 @@ class Trace:
             tuple[Any, int], TracedArray
         ] = {}  # new values, by layer and number of the weight
 
-    def recording(self) -> AbstractContextManager[None]:
+    def as_current(self) -> AbstractContextManager[None]:
         """Makes this the current trace within the block."""
         return ContextValue(current, self)
 
@@ -187,19 +187,19 @@ class Trace:
             )
         return self._constants[key]
 
-    def weight(self, layer: Any, index: int, shape: Sequence[int]) -> TracedArray:
-        """Returns weight number `index` of a layer; after `assign`, the new values."""
-        assigned = self._assigned.get((layer, index))
+    def weight(self, owner: Any, number: int, shape: Sequence[int]) -> TracedArray:
+        """Returns weight `number` of its owner, a layer or a variable of no layer; after `assign`, the new values."""
+        assigned = self._assigned.get((owner, number))
         if assigned is not None:
             return assigned
-        return self.symbol(self, OfWeight(layer, index), tuple(map(Extent, shape)), "float32")
+        return self.symbol(self, OfWeight(owner, number), tuple(map(Extent, shape)), "float32")
 
-    def assign(self, layer: Any, index: int, shape: Sequence[int], value: Any) -> None:
+    def assign(self, owner: Any, number: int, shape: Sequence[int], value: Any) -> None:
         """Records an assignment: a weight that isn't trained has other values after the batch.
 
         Args:
-            layer: the owner of the weight.
-            index: the number of the weight in it.
+            owner: the layer of the weight, or the variable, if it belongs to no layer.
+            number: the number of the weight in it.
             shape: of the weight.
             value: the new values. Within the trace, the weight is read as these from now on.
 
@@ -211,9 +211,9 @@ class Trace:
         if new.extents != lengths:
             msg = f"a weight of shape {tuple(shape)} can't be assigned {new!r}"
             raise ValueError(msg)
-        weight = self.symbol(self, OfWeight(layer, index), lengths, "float32")
+        weight = self.symbol(self, OfWeight(owner, number), lengths, "float32")
         self.add("assign_after_batch", (weight, new), lengths, "float32")
-        self._assigned[layer, index] = new
+        self._assigned[owner, number] = new
 
     @property
     def symbol(self) -> type[TracedArray]:

@@ -115,7 +115,7 @@ def _adds_loss(leaf: Leaf) -> bool:
     if not isinstance(leaf, Layer):
         return leaf.name == "add_loss"  # what custom layers and models have recorded
     penalised = any(weight.regularizer for weight in leaf._trainable_specs)
-    return leaf._is_custom or leaf.activity_regularizer is not None or penalised
+    return leaf._is_by_call or leaf.activity_regularizer is not None or penalised
 
 
 def _suggestion_for_logits(loss: Loss, activation: str | None) -> tuple[str, str] | None:
@@ -258,7 +258,7 @@ def _last_activation(leaves: Sequence[Leaf]) -> str | None:
 
 def _activation_of(leaf: Leaf) -> str | None:
     """Returns the name of the activation of a layer; None if it has none, or a function of the user's."""
-    if leaf._is_custom:
+    if leaf._is_by_call:
         return None
     if type(leaf) in _ACTIVATION_LAYERS:
         name = _ACTIVATION_LAYERS[type(leaf)]

@@ -679,7 +679,7 @@ def is_written_whole(part: object) -> bool:
 
 def _merging_step(layer: object) -> Callable[[Layer, Sequence[Shape], Shape], Step] | None:
     """Returns the function that makes the step of a layer that merges several inputs; None for others."""
-    if not isinstance(layer, Layer) or layer._is_custom:
+    if not isinstance(layer, Layer) or layer._is_by_call:
         return None
     return next((MERGING[cls.__name__] for cls in type(layer).__mro__ if cls.__name__ in MERGING), None)
 

@@ -163,7 +163,7 @@ def from_torch_state_dict(model: Part, state: object, modules: object) -> dict[L
     _require_fit(arrays, entries, listed)
     weights: dict[Layer, list[Float32]] = {}
     for module in listed:
-        arrays_of_layer = list(module.layer._own_weights)
+        arrays_of_layer = list(module.layer._own_values)
         for entry in module.entries:
             if entry.weight is not None:
                 array = arrays[module.key(entry)]
@@ -198,7 +198,7 @@ def _modules_of_part(part: Part, root: str) -> Iterator[Module]:
     """Yields the modules of a layer or a model within another one."""
     if not isinstance(part, Layer):
         yield from _modules_of(part, root)
-    elif part._is_custom:
+    elif part._is_by_call:
         yield from _modules_in_attributes(part, root)
     elif part.weights:
         yield Module(root[:-1], part, _entries(part))
@@ -211,7 +211,7 @@ def _modules_in_attributes(part: Part, root: str) -> Iterator[Module]:
         if isinstance(part, Layer)
         else next((layer for layer in part._parts() if isinstance(layer, Layer)), None)
     )
-    if owner is not None and owner._own_weights:
+    if owner is not None and owner._own_values:
         yield Module(root[:-1], owner, _entries(owner))
     for name, inner in _named_parts(part._attributes_of_user or {}):
         yield from _modules_of_part(inner, f"{root}{name}.")
@@ -262,11 +262,11 @@ def _modules(model: Part, names: object) -> list[Module]:
 
 def _entries(layer: Layer) -> list[Entry]:
     twin = next((TWINS[cls] for cls in type(layer).__mro__ if cls in TWINS), None)
-    if twin is not None and not layer._is_custom:
+    if twin is not None and not layer._is_by_call:
         return twin(layer)
     return [
         Entry(name, array, index)
-        for index, (name, array) in enumerate(zip(layer._weight_names, layer._own_weights, strict=True))
+        for index, (name, array) in enumerate(zip(layer._weight_names, layer._own_values, strict=True))
     ]
 
 

@@ -28,7 +28,7 @@ from engine.layers._axes import Axes, axes_of, axis_argument
 from engine.layers.layer import Layer, register
 from engine.layers.symbols import CallArguments
 from engine.layers.variable import NamedWeight
-from engine.layers.weights import Weight, asked
+from engine.layers.weights import WeightSpec, penalty_and_constraint_fields
 
 # This replaces masked inputs, as in Keras: its exponential is 0 in comparison to that of any other number.
 _MASKED = np.float32(-1e9)
@@ -130,15 +130,15 @@ class PReLU(Layer):
             self.shared_axes = [integer(shared_axes, "shared_axes", 1)]
         super().__init__(**options)
 
-    def _weights_for(self, input_shape: Shape) -> list[Weight]:
+    def _weight_specs_for(self, input_shape: Shape) -> list[WeightSpec]:
         """Alpha."""
         shape = self._alpha_shape(input_shape)
         constraint = constraints.of_a_row(self.alpha_constraint, shape)
-        return [Weight("alpha", shape, self.alpha_initializer, True, self.alpha_regularizer, constraint)]
+        return [WeightSpec("alpha", shape, self.alpha_initializer, True, self.alpha_regularizer, constraint)]
 
     def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """Lowers to one slope per number, or per entry of the axes that aren't shared."""
-        (alpha,) = self._weights_for(input_shape)
+        (alpha,) = self._weight_specs_for(input_shape)
         operation: ColumnScaleOperation = {
             "kind": "column_scale",
             "rule": "leaky",
@@ -146,7 +146,9 @@ class PReLU(Layer):
             "shape": list(alpha.shape),
             "trainable": self.trainable,
         }
-        return self._axes(input_shape).around([extended(operation, asked(kernel=alpha))])
+        return self._axes(input_shape).around(
+            [extended(operation, penalty_and_constraint_fields(kernel=alpha))]
+        )
 
     def _axes(self, input_shape: Shape) -> Axes:
         shared = axes_of(self.name, self.shared_axes or [], input_shape)

@@ -29,7 +29,7 @@ from engine.layers.input_spec import InputSpec
 from engine.layers.layer import Layer, Part, register
 from engine.layers.symbols import KerasTensor, ModelSymbol
 from engine.layers.variable import Variable
-from engine.layers.weights import Weight, asked
+from engine.layers.weights import WeightSpec, penalty_and_constraint_fields
 
 
 class _ActivationOfLayer:
@@ -121,17 +121,17 @@ class Dense(Layer):
         require_axis(self, input_shape)
         return activated_shape(self.activation, (*input_shape[:-1], self.units))
 
-    def _weights_for(self, input_shape: Shape) -> list[Weight]:
+    def _weight_specs_for(self, input_shape: Shape) -> list[WeightSpec]:
         """The kernel, then the bias, then the weights of the activation."""
         shape = (input_shape[-1], self.units)
-        kernel = Weight(
+        kernel = WeightSpec(
             "kernel", shape, self.kernel_initializer, True, self.kernel_regularizer, self.kernel_constraint
         )
-        bias = Weight(
+        bias = WeightSpec(
             "bias", (self.units,), self.bias_initializer, True, self.bias_regularizer, self.bias_constraint
         )
         own = [kernel, bias] if self.use_bias else [kernel]
-        return [*own, *weights_of_activation(self.activation, (*input_shape[:-1], self.units))]
+        return [*own, *weight_specs_of_activation(self.activation, (*input_shape[:-1], self.units))]
 
     def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """Lowers to one dense operation, which includes the activation if the core knows it."""
@@ -143,8 +143,8 @@ class Dense(Layer):
             "bias_l2": 0.0,
             "trainable": self.trainable,
         }
-        own = self._weights_for(input_shape)[: 1 + self.use_bias]
-        penalties = asked(**{weight.name: weight for weight in own})
+        own = self._weight_specs_for(input_shape)[: 1 + self.use_bias]
+        penalties = penalty_and_constraint_fields(**{weight.name: weight for weight in own})
         operation = extended(operation, penalties)
         if not activations.in_core(self.activation):
             shape = (*input_shape[:-1], self.units)
@@ -175,9 +175,9 @@ class Activation(Layer):
             require_axis(self, input_shape)
         return activated_shape(self.activation, input_shape)
 
-    def _weights_for(self, input_shape: Shape) -> list[Weight]:
+    def _weight_specs_for(self, input_shape: Shape) -> list[WeightSpec]:
         """The weights of the activation, if it is a layer that has some."""
-        return weights_of_activation(self.activation, input_shape)
+        return weight_specs_of_activation(self.activation, input_shape)
 
     def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """Lowers to one activation."""
@@ -427,7 +427,7 @@ def activation_within(layer: Layer, activation: object) -> Any:
         ValueError: if it is a layer with weights, and the activation of another layer already.
     """
     found = activations.get(activation)
-    if isinstance(found, Layer) and type(found)._weights_for is not Layer._weights_for:
+    if isinstance(found, Layer) and type(found)._weight_specs_for is not Layer._weight_specs_for:
         other = None if found._activated is None else found._activated()
         if other is not None:
             msg = f"{found!r}, which has weights, is the activation of {other!r} already: make one for each layer"
@@ -436,12 +436,13 @@ def activation_within(layer: Layer, activation: object) -> Any:
     return found
 
 
-def weights_of_activation(activation: Any, shape: Shape) -> list[Weight]:
+def weight_specs_of_activation(activation: Any, shape: Shape) -> list[WeightSpec]:
     """Returns the weights of an activation for samples of `shape`: those of a layer such as `PReLU`, or none."""
     if not isinstance(activation, Layer):
         return []
     return [
-        weight._replace(name=f"{activation.name}/{weight.name}") for weight in activation._weights_for(shape)
+        weight._replace(name=f"{activation.name}/{weight.name}")
+        for weight in activation._weight_specs_for(shape)
     ]
 
 

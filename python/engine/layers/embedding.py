@@ -15,7 +15,7 @@ from engine._core_interface.cpp import new_arrays
 from engine._core_interface.operations import EmbeddingOperation, LayerOperation, extended
 from engine.layers.layer import MOST_TOKENS, Layer, register
 from engine.layers.variable import Variable, own_variables
-from engine.layers.weights import Weight, asked, checked_weights
+from engine.layers.weights import WeightSpec, checked_weights, penalty_and_constraint_fields
 
 
 @register()
@@ -99,11 +99,11 @@ class Embedding(Layer):
         """The shape of the inputs with one more axis, of length `output_dim`."""
         return (*input_shape, self.output_dim)
 
-    def _weights_for(self, input_shape: Shape) -> list[Weight]:
+    def _weight_specs_for(self, input_shape: Shape) -> list[WeightSpec]:
         """The table."""
         del input_shape
         return [
-            Weight(
+            WeightSpec(
                 "embeddings",
                 (self.input_dim, self.output_dim),
                 self.embeddings_initializer,
@@ -115,7 +115,7 @@ class Embedding(Layer):
 
     def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """Lowers to one look-up for each number of a sample."""
-        (table,) = self._weights_for(input_shape)
+        (table,) = self._weight_specs_for(input_shape)
         operation: EmbeddingOperation = {
             "kind": "embedding",
             "tokens": self.input_dim,
@@ -124,7 +124,7 @@ class Embedding(Layer):
             "masks": self.mask_zero,
             "trainable": self.trainable,
         }
-        return [extended(operation, asked(kernel=table))]
+        return [extended(operation, penalty_and_constraint_fields(kernel=table))]
 
     def compute_mask(self, inputs: ArrayLike, previous_mask: object = None) -> NDArray[np.bool_] | None:
         """Returns the mask of `inputs`, False for index 0, or None without `mask_zero`.
@@ -139,6 +139,6 @@ class Embedding(Layer):
         return {"activity_regularizer": None, **super().get_config()}
 
     def _start_from(self, weights: list[Any]) -> None:
-        wanted = self._weights_for(())
+        wanted = self._weight_specs_for(())
         values = checked_weights(weights, [wanted[0].shape], self.name)
         self._weights = own_variables(self, wanted, new_arrays(values))

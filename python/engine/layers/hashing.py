@@ -22,7 +22,7 @@ from engine.layers.layer import register
 from engine.layers.lookup import salt_of
 from engine.layers.symbols import Call, symbols_of
 from engine.layers.values import ValueLayer, as_shape, result_of, values_in
-from engine.layers.weights import Weight
+from engine.layers.weights import WeightSpec
 
 _INTEGERS = ("int32", "int64")
 
@@ -199,7 +199,7 @@ class HashedCrossing(ValueLayer):
     def _build_for_inputs(self, samples: Sequence[Shape]) -> None:
         self._ensure_arrays_for(samples[0])
 
-    def _weights_for(self, input_shape: Shape) -> list[Weight]:
+    def _weight_specs_for(self, input_shape: Shape) -> list[WeightSpec]:
         del input_shape
         return []
 

@@ -20,7 +20,7 @@ from engine._core_interface.host_steps import BackwardStep, ForwardStep, LayerSt
 from engine._data.exact_integers import with_dtype
 from engine.layers._outputs import checked_output, scalar
 from engine.layers.symbols import CallArguments
-from engine.layers.weights import Weight
+from engine.layers.weights import WeightSpec
 from engine.regularizers import Regularizer
 
 
@@ -38,7 +38,7 @@ class CustomLayer(Protocol):
         """Why `call` could not be recorded, as the end of a message."""
 
     @property
-    def _trainable_specs(self) -> list[Weight]:
+    def _trainable_specs(self) -> list[WeightSpec]:
         """The weights that training updates."""
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:

@@ -66,13 +66,13 @@ from engine._tracing.errors import CannotRecordError, needs_values
 from engine._tracing.extents import FullShape, full_shape, text_of_extents
 from engine._tracing.lazy import (
     RecordedArray,
-    before_change,
+    apply_pending_changes,
     capturing,
     of_thread,
     on_trial,
+    prepare_for_change,
     recorded_inputs,
     recorded_masks,
-    settle,
     trace_for,
 )
 from engine._tracing.recordings import numbered, recording, shapes_by_trial, with_tried_length
@@ -132,7 +132,13 @@ from engine.layers.symbols import (
     unnoted_call,
 )
 from engine.layers.variable import Variable, own_variables, variables_in
-from engine.layers.weights import IN_TRAINING, MOST_WEIGHTS, Weight, asked, checked_weights
+from engine.layers.weights import (
+    IN_TRAINING,
+    MOST_WEIGHTS,
+    WeightSpec,
+    checked_weights,
+    penalty_and_constraint_fields,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -352,7 +358,7 @@ class Part(Versioned):
 
     def _values(self) -> list[Float32]:
         """Returns copies of the weights, taken at one moment."""
-        settle()
+        apply_pending_changes()
         return read_arrays([weight._array for weight in self.weights])  # type: ignore[misc] # those of layers are such
 
     @abstractmethod
@@ -678,7 +684,7 @@ class Layer(Part, Leaf, Spec):
         )
         if cls._lower is not Layer._lower:
             own = overrides(cls, "call") or overrides(cls, "build")
-            if own and cls._weights_for is Layer._weights_for:
+            if own and cls._weight_specs_for is Layer._weight_specs_for:
                 _compute_in_python(cls)
             _refuse_overrides(cls, "call", "build", "compute_mask")
         if "build" in vars(cls):
@@ -704,7 +710,7 @@ class Layer(Part, Leaf, Spec):
         input_dim: int | None = None,
         batch_input_shape: Sequence[int | None] | None = None,
     ) -> None:
-        self._building = Lock("a layer that is being built", Order.OBJECT)
+        self._build_lock = Lock("a layer that is being built", Order.OBJECT)
         self._sample_shape: Shape | None = None  # of the inputs, once it is known
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self._added: list[float] = []  # the arguments of `add_loss` in the last call, or batch
@@ -719,7 +725,7 @@ class Layer(Part, Leaf, Spec):
         self._given_shape = None if input_shape is None else shape(input_shape, "input_shape")
         self.name = auto_name(snake_case(type(self).__name__)) if name is None else label(name)
         self.trainable = trainable
-        integers = of_integers(dtype) if self._is_custom else None
+        integers = of_integers(dtype) if self._is_by_call else None
         self._dtype_policy = FLOAT32 if integers else policy_of(dtype)
         self.dtype = integers or self.variable_dtype
         self.autocast = flag(autocast, "autocast")
@@ -755,7 +761,7 @@ class Layer(Part, Leaf, Spec):
     def __getstate__(self) -> dict[str, Any]:
         """A copy or a pickle has its own weights, with the present values, and is in no model."""
         state = {**self.__dict__, "_containing_models": [], "_kept": {}}
-        state["_weights"] = None if self._weights is None else (self._weights, self._own_weights)
+        state["_weights"] = None if self._weights is None else (self._weights, self._own_values)
         state["_activated"] = None if self._activated is None else self._activated()
         return state
 
@@ -808,8 +814,8 @@ class Layer(Part, Leaf, Spec):
         return self._weights is not None
 
     @property
-    def _specs(self) -> list[Weight]:
-        return [variable._weight for variable in self._weights or ()]
+    def _specs(self) -> list[WeightSpec]:
+        return [variable._spec for variable in self._weights or ()]
 
     @property
     def _arrays(self) -> list[WeightArray]:
@@ -865,7 +871,7 @@ class Layer(Part, Leaf, Spec):
             )
             raise ValueError(msg)
         sizes = tuple(integer(size, "shape", 1) for size in shape)
-        weight = Weight(
+        weight = WeightSpec(
             name or str(len(self._weights or ())),
             sizes,
             initializers.get("glorot_uniform" if initializer is None else initializer),
@@ -912,7 +918,7 @@ class Layer(Part, Leaf, Spec):
         Args:
             input_shape: of the inputs. None is the shape for a layer that is built, and whose weights nodes read.
         """
-        with self._building.held(), outside_of_traces():
+        with self._build_lock.held(), outside_of_traces():
             wanted = self._fitting_weights_for(input_shape)
             if self._weights is None:
                 self._weights = own_variables(
@@ -920,8 +926,8 @@ class Layer(Part, Leaf, Spec):
                 )
             changed = False
             for variable, weight in zip(self._weights, wanted, strict=True):
-                changed = changed or variable._weight[IN_TRAINING] != weight[IN_TRAINING]
-                variable._weight = weight
+                changed = changed or variable._spec[IN_TRAINING] != weight[IN_TRAINING]
+                variable._spec = weight
             if changed:
                 self._note_change()
             is_new = self._sample_shape is None or not fits(input_shape or (), self._sample_shape)
@@ -929,11 +935,11 @@ class Layer(Part, Leaf, Spec):
                 self._sample_shape = input_shape
             return self._arrays
 
-    def _fitting_weights_for(self, input_shape: Shape | None) -> list[Weight]:
-        """Returns `_weights_for(input_shape)`; ValueError if the current weights have other shapes."""
+    def _fitting_weights_for(self, input_shape: Shape | None) -> list[WeightSpec]:
+        """Returns `_weight_specs_for(input_shape)`; ValueError if the current weights have other shapes."""
         if input_shape is not None:
             require_compatible(self.input_spec, (None, *input_shape), self.name)
-        wanted = self._specs if input_shape is None else self._weights_for(input_shape)
+        wanted = self._specs if input_shape is None else self._weight_specs_for(input_shape)
         for weight in wanted:
             if None in weight.shape:
                 msg = (
@@ -1054,7 +1060,7 @@ class Layer(Part, Leaf, Spec):
             sample: the shape of one sample of the first input.
             build: calls it with the shapes that it takes.
         """
-        with self._building.held():
+        with self._build_lock.held():
             if self._sample_shape is not None:  # another thread was faster
                 return
             before = len(self._weights or ())
@@ -1120,7 +1126,7 @@ class Layer(Part, Leaf, Spec):
         return [weight for layer in self._layers_of_weights for weight in layer._weights or ()]
 
     @property
-    def _own_weights(self) -> list[Float32]:
+    def _own_values(self) -> list[Float32]:
         """The values of the weights without those of layers within, as read-only arrays."""
         return read_weights(self._arrays)
 
@@ -1132,13 +1138,13 @@ class Layer(Part, Leaf, Spec):
         """
         rest = iter(self._checked(weights))
         for layer in self._layers_of_weights:
-            layer._set_own_weights([*islice(rest, len(layer._weights or ()))])
+            layer._set_own_values([*islice(rest, len(layer._weights or ()))])
 
     def _stored_arrays(self) -> list[WeightArray]:
         """Returns the weights for functions, stored as the operations of the layer need them."""
         arrays = self._arrays
         if not all(array.is_stored for array in arrays):  # building a program stores them
-            if self._is_custom:
+            if self._is_by_call:
                 flat = not self._recorded_calls.has_recorded
                 Program.function([variable_node(weight.shape, flat) for weight in self._specs], [], 1, arrays)
             else:
@@ -1146,8 +1152,8 @@ class Layer(Part, Leaf, Spec):
                 build(math.prod(sample), numbered(self._operations_for([sample])), arrays)
         return arrays
 
-    def _set_own_weights(self, values: list[Float32]) -> None:
-        before_change((self,))
+    def _set_own_values(self, values: list[Float32]) -> None:
+        prepare_for_change((self,))
         write_arrays(self._arrays, values)
 
     def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
@@ -1155,8 +1161,8 @@ class Layer(Part, Leaf, Spec):
 
         A custom layer may override this and `load_own_variables` to save more.
         """
-        settle()
-        weights = self._own_weights
+        apply_pending_changes()
+        weights = self._own_values
         for position, index in enumerate(self._saved_order):
             store[str(position)] = weights[index]
 
@@ -1177,7 +1183,7 @@ class Layer(Part, Leaf, Spec):
         weights = dict(zip(order, (store[str(position)] for position in range(len(order))), strict=True))
         if weights:
             given = [weights[index] for index in range(len(order))]
-            self._set_own_weights(checked_weights(given, [spec.shape for spec in specs], self.name))
+            self._set_own_values(checked_weights(given, [spec.shape for spec in specs], self.name))
 
     def _weight(self, index: int, name: str) -> Variable:
         """Returns weight number `index`; AttributeError before it is created."""
@@ -1191,7 +1197,7 @@ class Layer(Part, Leaf, Spec):
         Raises:
             AttributeError: if the layer is one of the library.
         """
-        if not self._is_custom:
+        if not self._is_by_call:
             instead = (
                 "trainable` of the layer" if what == "trainable" else f"{weight}_{what}` of the constructor"
             )
@@ -1215,7 +1221,7 @@ class Layer(Part, Leaf, Spec):
         return sorted(range(count), key=lambda index: not self._specs[index].trainable)
 
     @property
-    def _trainable_specs(self) -> list[Weight]:
+    def _trainable_specs(self) -> list[WeightSpec]:
         """The weights that training updates."""
         return [weight for weight in self._specs if self.trainable and weight.trainable]
 
@@ -1235,7 +1241,7 @@ class Layer(Part, Leaf, Spec):
     def _renew_arrays(self) -> None:
         """Copies the weights into arrays that no program uses, so that the next program may be on another device."""
         if self._weights is not None:
-            for weight, array in zip(self._weights, new_arrays(self._own_weights), strict=True):
+            for weight, array in zip(self._weights, new_arrays(self._own_values), strict=True):
                 weight._array = array
             self._note_change()
 
@@ -1285,7 +1291,7 @@ class Layer(Part, Leaf, Spec):
         while_recording = False
         if open_recorder.get() is not None or of_thread.traces:
             if open_recorder.get() is None:
-                settle()
+                apply_pending_changes()
             inputs = recorded_inputs(inputs, self)
             while_recording = current.get() is None and contains(inputs, RecordedArray)
         given = self._arguments_of_call(args, options)
@@ -1310,7 +1316,7 @@ class Layer(Part, Leaf, Spec):
 
     def _arguments_of_call(self, args: Sequence[Any], options: Mapping[str, Any]) -> CallArguments:
         """Returns the arguments of a call beside the inputs, by name."""
-        if self._is_custom:
+        if self._is_by_call:
             return call_arguments(self.name, self.call, args, options)
         if not self._is_by_operations:
             msg = f"{type(self).__name__} has no `call`: give it `def call(self, inputs)`, which returns the outputs"
@@ -1355,7 +1361,7 @@ class Layer(Part, Leaf, Spec):
             self._ensure_arrays_for(no_samples)
             self._penalties = [] if self.activity_regularizer is None else [0.0]
             return np.zeros((0, *self._output_shape_for(no_samples)), np.float32).view(Tensor)
-        if self._is_custom:
+        if self._is_by_call:
             outputs, masked = self._outputs_of_call(inputs, mode, mask, given)
         else:
             outputs, masked = self._outputs_of_program(inputs, mode, mask)
@@ -1432,7 +1438,7 @@ class Layer(Part, Leaf, Spec):
             rows, operations = with_mask(rows, mask, operations)
         program = build(math.prod(rows.shape[1:]), numbered(operations), arrays)
         if noisy:
-            before_change((self,))
+            prepare_for_change((self,))
         outputs = program.predict(rows, None, False, noisy, next_sampling(self) if noisy else 0)
         return outputs.reshape(len(rows), *output_shape).view(Tensor), masked_after
 
@@ -1454,7 +1460,9 @@ class Layer(Part, Leaf, Spec):
         self._build_for_arrays(arrays, given)
         if isinstance(arrays, np.ndarray) and self.supports_masking:
             masked_after = self.compute_mask(arrays, mask)
-        return tree.map_structure(_as_tensor, self._run_call_of_user(arrays, mode, mask, given)), masked_after
+        return tree.map_structure(
+            _as_user_tensor, self._run_call_of_user(arrays, mode, mask, given)
+        ), masked_after
 
     def _run_call_of_user(self, inputs: Any, mode: bool | None, mask: Any, given: Mapping[str, Any]) -> Any:
         """Returns what `call` returns for arrays, recorded or not, and notes what it adds to the loss."""
@@ -1518,7 +1526,7 @@ class Layer(Part, Leaf, Spec):
         self, inputs: Any, mode: bool | None, mask: Any, given: CallArguments
     ) -> Any:
         """Returns the outputs for recorded arrays without noting the penalty on them."""
-        if not self._is_custom:
+        if not self._is_by_call:
             return self._call_on_symbols(inputs, mode, mask, given)
         symbols, slots = symbols_and_slots(inputs, given)
         samples = [symbol._sample for symbol in symbols]
@@ -1560,12 +1568,12 @@ class Layer(Part, Leaf, Spec):
     @property
     def _may_be_recorded(self) -> bool:
         """Whether `call` is recorded: it is Python, and its gradient isn't written by hand."""
-        return self._is_custom and getattr(self, "gradient", None) is None
+        return self._is_by_call and getattr(self, "gradient", None) is None
 
     @property
     def _has_own_mask(self) -> bool:
         """Whether Python computes the mask of the outputs."""
-        return self._is_custom and type(self).compute_mask is not Layer.compute_mask
+        return self._is_by_call and type(self).compute_mask is not Layer.compute_mask
 
     def _recording_by_masks(self, samples: Sequence[Any], sources: Sequence[int | None]) -> Any:
         """Returns what a layer records that merges several inputs by their masks: the output, and its mask if it has one.
@@ -1606,7 +1614,7 @@ class Layer(Part, Leaf, Spec):
             mode: the argument `training` of the call.
             given: the further arguments.
         """
-        if not self._is_custom or self._may_be_recorded or len(samples) != 1:
+        if not self._is_by_call or self._may_be_recorded or len(samples) != 1:
             return None
         training = self._training_by_default if mode is None else mode
         arguments = {**(given or {}), "training": training}
@@ -1644,7 +1652,7 @@ class Layer(Part, Leaf, Spec):
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         """Returns the shape of the outputs for inputs of shape `input_shape`, both `(None, ...)`."""
-        if not (self._is_custom or self._is_by_operations):
+        if not (self._is_by_call or self._is_by_operations):
             msg = f"{type(self).__name__} has neither `call` nor `compute_output_shape`: give it one of them"
             raise NotImplementedError(msg)
         batch, *rest = input_shape
@@ -1788,18 +1796,18 @@ class Layer(Part, Leaf, Spec):
     # Hooks: what a built-in layer says about itself to models and to the core. Shapes are those of one sample.
 
     @property
-    def _is_custom(self) -> bool:
-        """Whether Python computes the layer, by its method `call`."""
+    def _is_by_call(self) -> bool:
+        """Whether the layer is computed by its method `call`, which is recorded or runs in Python."""
         return type(self).call is not Layer.call
 
     @property
     def _is_by_operations(self) -> bool:
         """Whether operations of the core compute it. A class of the user's without `call` is neither this nor custom."""
-        return self._has_operations and not self._is_custom
+        return self._has_operations and not self._is_by_call
 
     @property
     def _training_by_default(self) -> bool:
-        return self._is_custom and default_of(self.call, "training") is True
+        return self._is_by_call and default_of(self.call, "training") is True
 
     def _output_shapes_for(self, samples: Sequence[Shape]) -> list[Shape]:
         if not samples:  # its weights are what it computes
@@ -1812,7 +1820,7 @@ class Layer(Part, Leaf, Spec):
 
     @property
     def _output_count(self) -> int:
-        return self._recorded_calls.outputs if self._is_custom else 1
+        return self._recorded_calls.outputs if self._is_by_call else 1
 
     def _build_for_inputs(self, samples: Sequence[Shape]) -> None:
         if self._may_be_recorded:
@@ -1822,11 +1830,11 @@ class Layer(Part, Leaf, Spec):
 
     def _output_shape_for(self, input_shape: Shape) -> Shape:
         """Returns the shape of one output for one input of shape `input_shape`; ValueError if that doesn't fit."""
-        return self._custom_output_shape(input_shape) if self._is_custom else input_shape
+        return self._custom_output_shape(input_shape) if self._is_by_call else input_shape
 
-    def _weights_for(self, input_shape: Shape) -> list[Weight]:
+    def _weight_specs_for(self, input_shape: Shape) -> list[WeightSpec]:
         """Returns the weights that inputs of `input_shape` need, in the order of `get_weights`."""
-        if self._is_custom:
+        if self._is_by_call:
             self._build_for_sample(input_shape)
             return self._specs
         return []
@@ -1836,12 +1844,13 @@ class Layer(Part, Leaf, Spec):
 
         An operation that works on rows, such as a product, works on the last axis.
         """
-        if not self._is_custom:
+        if not self._is_by_call:
             return []
         outputs = self._custom_output_shape(input_shape)
         variables = [
             extended(
-                CustomVariable(shape=list(weight.shape), trainable=weight.trainable), asked(weight=weight)
+                CustomVariable(shape=list(weight.shape), trainable=weight.trainable),
+                penalty_and_constraint_fields(weight=weight),
             )
             for weight in self._specs
         ]
@@ -1864,7 +1873,7 @@ class Layer(Part, Leaf, Spec):
                 "kind": "variable",
                 "shape": list(weight.shape),
                 "trainable": self.trainable and weight.trainable,
-                **asked(weight=weight),
+                **penalty_and_constraint_fields(weight=weight),
             }
             for weight in self._specs
         ]
@@ -1900,7 +1909,7 @@ class Layer(Part, Leaf, Spec):
         if penalty is None or None in sample:
             return None
         always = always or not penalty._is_custom
-        return penalty._recorded_for(full_shape(sample), by_sample=True, always=always)
+        return penalty._recording_for(full_shape(sample), by_sample=True, always=always)
 
     def _call_in_model(self, inputs: Sequence[Any], training: bool | None, options: Mapping[str, Any]) -> Any:
         """Returns the outputs for arrays, one for each input.
@@ -1950,7 +1959,7 @@ def metrics_of_layers(parts: Iterable[Part]) -> Iterator[Any]:
         yield from part.metrics if isinstance(part, Layer) else metrics_of_layers(part._parts())
 
 
-def _as_tensor(value: Any) -> Any:
+def _as_user_tensor(value: Any) -> Any:
     """Returns an array or a weight that `call` has returned as users get it; other values as they are."""
     if not isinstance(value, (np.ndarray, np.generic, Variable)):
         return value

@@ -10,7 +10,7 @@ from engine._core_interface.cpp import Operation
 from engine._core_interface.operations import LayerOperation
 
 if TYPE_CHECKING:
-    from engine.layers.weights import Weight
+    from engine.layers.weights import WeightSpec
 
 
 class Leaf:
@@ -32,8 +32,8 @@ class Leaf:
     """Whether it ignores masked timesteps itself, so that its outputs have no mask."""
 
     @property
-    def _is_custom(self) -> bool:
-        """Whether Python computes it, by a method `call`."""
+    def _is_by_call(self) -> bool:
+        """Whether it is computed by a method `call`, which is recorded or runs in Python."""
         return False
 
     @property
@@ -43,11 +43,11 @@ class Leaf:
 
     @property
     def _may_be_recorded(self) -> bool:
-        """Whether that method is run with symbols, and recorded."""
+        """Whether that method may be recorded."""
         return False
 
     @property
-    def _specs(self) -> list[Weight]:
+    def _specs(self) -> list[WeightSpec]:
         """What is known of each weight beside its values."""
         return []
 

@@ -68,7 +68,7 @@ def mask_sources(
 
 def _mask_after(layer: Leaf, number: int, source: int | None) -> int | None:
     """Returns which mask the outputs of layer `number` have if its inputs have the mask `source`."""
-    if isinstance(layer, Layer) and layer._is_custom and layer.supports_masking:
+    if isinstance(layer, Layer) and layer._is_by_call and layer.supports_masking:
         # What its `compute_mask` does with a mask is found by a call on zeros.
         (sample,) = with_tried_length([layer._sample_shape or (1,)])
         inputs = np.zeros((2, *sample), np.float32)

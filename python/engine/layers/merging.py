@@ -184,7 +184,7 @@ class _Merging(Layer):
 
     def _build_for_inputs(self, samples: Sequence[Shape]) -> None:
         self._merged_shape(samples)
-        with self._building.held():
+        with self._build_lock.held():
             self._input_shapes = list(samples)
             if not self._has_weights:
                 self._weights = []

@@ -14,7 +14,7 @@ from engine._tracing.recordings import lowered_node
 from engine._tracing.trace import Node
 from engine.layers.layer import Layer
 from engine.layers.leaf import Leaf
-from engine.layers.weights import Weight
+from engine.layers.weights import WeightSpec
 
 
 class InnerLeaf(Leaf):
@@ -85,7 +85,7 @@ class WeightsLeaf(InnerLeaf):
         super().__init__("weights", ())
         self.layer = layer
 
-    def _nodes(self, first: int, specs: Sequence[Weight]) -> list[dict[str, Any]]:
+    def _nodes(self, first: int, specs: Sequence[WeightSpec]) -> list[dict[str, Any]]:
         """Returns a node for each weight, if they are the program's variables from number `first` on.
 
         Args:

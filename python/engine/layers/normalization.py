@@ -22,7 +22,7 @@ from engine.initializers import Initializer
 from engine.layers._axes import axes_of, axis_argument, transposed, weight_shape
 from engine.layers.layer import Layer, register
 from engine.layers.variable import NamedWeight
-from engine.layers.weights import Weight, asked
+from engine.layers.weights import WeightSpec, penalty_and_constraint_fields
 from engine.regularizers import Regularizer
 
 
@@ -66,13 +66,13 @@ class Scaled(Layer):
         self.gamma_constraint: Constraint | None = constraints.get(gamma_constraint)
         super().__init__(**options)
 
-    def _weights_of(self, shape: Shape) -> list[Weight]:
+    def _weight_specs_of(self, shape: Shape) -> list[WeightSpec]:
         given = (
             ("gamma", self.scale, self.gamma_initializer, self.gamma_regularizer, self.gamma_constraint),
             ("beta", self.center, self.beta_initializer, self.beta_regularizer, self.beta_constraint),
         )
         return [
-            Weight(name, shape, initializer, True, regularizer, constraints.of_a_row(constraint, shape))
+            WeightSpec(name, shape, initializer, True, regularizer, constraints.of_a_row(constraint, shape))
             for name, used, initializer, regularizer, constraint in given
             if used
         ]
@@ -84,7 +84,9 @@ class Scaled(Layer):
             "use_shift": self.center,
             "shape": list(shape),
             "trainable": self.trainable,
-            **asked(**{in_core[weight.name]: weight for weight in self._weights_of(shape)}),
+            **penalty_and_constraint_fields(
+                **{in_core[weight.name]: weight for weight in self._weight_specs_of(shape)}
+            ),
         }
 
     def _affine(self, shape: Shape) -> list[LayerOperation]:
@@ -173,15 +175,15 @@ class BatchNormalization(Scaled):
             **options,
         )
 
-    def _weights_for(self, input_shape: Shape) -> list[Weight]:
+    def _weight_specs_for(self, input_shape: Shape) -> list[WeightSpec]:
         """Gamma, beta, moving mean and moving variance, and the statistics of renormalization."""
         shape = axes_of(self.name, self.axis, input_shape).inner_shape
         mean, deviation = self.moving_mean_initializer, self._deviation
         starts = {"moving_mean": mean, "moving_variance": self.moving_variance_initializer}
         if self.renorm:
             starts |= {"moving_stddev": deviation, "renorm_mean": mean, "renorm_stddev": deviation}
-        averages = [Weight(name, shape, start, trainable=False) for name, start in starts.items()]
-        return [*self._weights_of(shape), *averages]
+        averages = [WeightSpec(name, shape, start, trainable=False) for name, start in starts.items()]
+        return [*self._weight_specs_of(shape), *averages]
 
     def _has_features_last(self, axes: int) -> bool:
         """Whether `axis` says so."""
@@ -259,9 +261,9 @@ class LayerNormalization(Scaled):
             **options,
         )
 
-    def _weights_for(self, input_shape: Shape) -> list[Weight]:
+    def _weight_specs_for(self, input_shape: Shape) -> list[WeightSpec]:
         """Gamma and beta, in the shape of the normalized axes."""
-        return self._weights_of(weight_shape(self.name, self.axis, input_shape))
+        return self._weight_specs_of(weight_shape(self.name, self.axis, input_shape))
 
     def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """Lowers to a normalization of rows, then gain and shift."""
@@ -337,9 +339,9 @@ class GroupNormalization(Scaled):
             raise ValueError(msg)
         return input_shape
 
-    def _weights_for(self, input_shape: Shape) -> list[Weight]:
+    def _weight_specs_for(self, input_shape: Shape) -> list[WeightSpec]:
         """Gamma and beta, one of each per channel."""
-        return self._weights_of(axes_of(self.name, self.axis, input_shape).inner_shape)
+        return self._weight_specs_of(axes_of(self.name, self.axis, input_shape).inner_shape)
 
     def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """Lowers to a normalization of rows, then gain and shift."""
@@ -381,9 +383,9 @@ class RMSNormalization(Layer):
         self.epsilon = real(epsilon, "epsilon", 0.0)
         super().__init__(**options)
 
-    def _weights_for(self, input_shape: Shape) -> list[Weight]:
+    def _weight_specs_for(self, input_shape: Shape) -> list[WeightSpec]:
         """The scale, in the shape of the normalized axes."""
-        return [Weight("scale", weight_shape(self.name, self.axis, input_shape), initializers.Ones())]
+        return [WeightSpec("scale", weight_shape(self.name, self.axis, input_shape), initializers.Ones())]
 
     def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """Lowers to a normalization of rows, then gain and shift."""

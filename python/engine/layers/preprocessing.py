@@ -21,7 +21,7 @@ from engine.layers._encoding import require_samples
 from engine.layers.layer import MOST_TOKENS, Layer, register
 from engine.layers.symbols import symbol_of
 from engine.layers.variable import own_variables
-from engine.layers.weights import Weight
+from engine.layers.weights import WeightSpec
 
 Numbers = float | Sequence[float]
 
@@ -133,15 +133,15 @@ class Normalization(Layer):
             raise ValueError(msg)
         return input_shape
 
-    def _weights_for(self, input_shape: Shape) -> list[Weight]:
+    def _weight_specs_for(self, input_shape: Shape) -> list[WeightSpec]:
         """The mean, the variance and Keras' count, which stays 0; none if the first two were given as arguments."""
         if self.input_mean is not None:
             return []
         shape = self._axes(input_shape).inner_shape
         return [
-            Weight("mean", shape, initializers.Zeros(), trainable=False),
-            Weight("variance", shape, initializers.Ones(), trainable=False),
-            Weight("count", (), initializers.Zeros(), trainable=False),
+            WeightSpec("mean", shape, initializers.Zeros(), trainable=False),
+            WeightSpec("variance", shape, initializers.Ones(), trainable=False),
+            WeightSpec("count", (), initializers.Zeros(), trainable=False),
         ]
 
     def _lower(self, input_shape: Shape) -> list[LayerOperation]:
@@ -194,7 +194,7 @@ class Normalization(Layer):
         if self.built:
             self.set_weights(values)
         else:
-            self._weights = own_variables(self, self._weights_for(axes.shape), new_arrays(values))
+            self._weights = own_variables(self, self._weight_specs_for(axes.shape), new_arrays(values))
             self._sample_shape = axes.shape
 
     def _known(self, index: int, given: Any) -> Any:

@@ -265,7 +265,7 @@ def parts_in(attributes: Mapping[str, Any], kind: type) -> list[Any]:
 NO_PARTS = frozenset(
     (
         "_containing_models",
-        "_building",
+        "_build_lock",
         "_weights",
         "_kept",
         "_recorded_calls",

@@ -17,14 +17,20 @@ from engine._base.spec import auto_name
 from engine._base.tensor_like import StoredArray, open_recorder
 from engine._core_interface.cpp import WeightArray, new_arrays, read_weights, write_arrays
 from engine._tracing.errors import needs_values
-from engine._tracing.lazy import LazyTrace, before_change, captured_change, capturing, settle
+from engine._tracing.lazy import (
+    LazyTrace,
+    apply_pending_changes,
+    captured_change,
+    capturing,
+    prepare_for_change,
+)
 from engine._tracing.symbolic import current, is_symbolic, recorded_function, recorded_ufunc, sequence_like
 from engine._tracing.trace import Trace, TracedArray
 from engine._tracing.versions import Versioned
 from engine.constraints import Constraint
 from engine.initializers import Constant
 from engine.initializers.base import as_weight
-from engine.layers.weights import Weight
+from engine.layers.weights import WeightSpec
 from engine.regularizers import Regularizer
 
 
@@ -88,7 +94,7 @@ class Variable(StoredArray, Versioned):
     aggregation = synchronization = None
     _array: WeightArray | NDArray[Any] | View
     _dtype: np.dtype[Any]
-    _weight: Weight
+    _spec: WeightSpec
     """What is known of it beside its values."""
     _layer: weakref.ref[Any] | None = None
     """The layer that it is a weight of."""
@@ -147,7 +153,7 @@ class Variable(StoredArray, Versioned):
             if shape is not None and tuple(shape) != sizes:
                 msg = f"`shape` is {tuple(shape)}, but the values have the shape {sizes}"
                 raise ValueError(msg)
-        self._weight = Weight(
+        self._spec = WeightSpec(
             title,
             sizes,
             made,
@@ -159,10 +165,10 @@ class Variable(StoredArray, Versioned):
         self._store(values)
 
     @classmethod
-    def _of(cls, layer: Any, index: int, weight: Weight, values: WeightArray) -> Variable:
+    def _of(cls, layer: Any, index: int, weight: WeightSpec, values: WeightArray) -> Variable:
         """Returns weight number `index` of a layer."""
         made = cls.__new__(cls)
-        made._weight, made._array, made._dtype = weight, values, np.dtype(np.float32)
+        made._spec, made._array, made._dtype = weight, values, np.dtype(np.float32)
         made._layer, made._index = weakref.ref(layer), index
         return made
 
@@ -177,7 +183,7 @@ class Variable(StoredArray, Versioned):
             dtype: their dtype.
         """
         made = cls.__new__(cls)
-        made._weight, made._path = Weight(path.rpartition("/")[2], shape, None, trainable=False), path
+        made._spec, made._path = WeightSpec(path.rpartition("/")[2], shape, None, trainable=False), path
         made._array, made._dtype = view, np.dtype(dtype)
         return made
 
@@ -220,11 +226,11 @@ class Variable(StoredArray, Versioned):
         """The layer that it is a weight of; None if there is none, or it is gone."""
         return None if self._layer is None else self._layer()
 
-    # What optimizers and recorded functions know a variable by: its owner, and its number there. The owner is a layer or, of a
-    # variable of no layer, the variable itself.
+    # What optimizers and recorded functions know a variable by. The owner is a layer or, of a variable of no layer, the
+    # variable itself.
 
     @property
-    def _variable(self) -> tuple[Any, int]:
+    def _owner_and_number(self) -> tuple[Any, int]:
         layer = self._layer_or_none
         return (self, 0) if layer is None else (layer, self._index)
 
@@ -233,11 +239,11 @@ class Variable(StoredArray, Versioned):
         return [self]
 
     @property
-    def _specs(self) -> list[Weight]:
-        return [self._weight]
+    def _specs(self) -> list[WeightSpec]:
+        return [self._spec]
 
     @property
-    def _own_weights(self) -> list[NDArray[Any]]:
+    def _own_values(self) -> list[NDArray[Any]]:
         return [self._numbers()]
 
     def _stored_arrays(self) -> list[WeightArray]:
@@ -253,13 +259,13 @@ class Variable(StoredArray, Versioned):
         layer = self._layer_or_none
         return (
             isinstance(self._array, WeightArray)
-            and (layer is None or layer._is_custom)
-            and not self._weight.trainable
+            and (layer is None or layer._is_by_call)
+            and not self._spec.trainable
         )
 
     def _weight_in(self, trace: Trace) -> TracedArray:
         """Returns the variable as a symbol of a trace."""
-        owner, index = self._variable
+        owner, index = self._owner_and_number
         if owner is self and not isinstance(self._array, WeightArray):
             if capturing() is not None:
                 raise needs_values(repr(self), "float() or np.asarray() of it")
@@ -277,7 +283,7 @@ class Variable(StoredArray, Versioned):
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape."""
-        return self._weight.shape
+        return self._spec.shape
 
     @property
     def dtype(self) -> Any:
@@ -287,7 +293,7 @@ class Variable(StoredArray, Versioned):
     @property
     def name(self) -> str:
         """The name, such as "kernel"."""
-        return self._weight.name
+        return self._spec.name
 
     @property
     def path(self) -> str:
@@ -302,7 +308,7 @@ class Variable(StoredArray, Versioned):
         A layer of the library has the attribute `trainable` for all its weights, and arguments for the other two.
         """
         layer = self._layer_or_none
-        return self._weight.trainable and (layer is None or layer.trainable)
+        return self._spec.trainable and (layer is None or layer.trainable)
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
@@ -311,7 +317,7 @@ class Variable(StoredArray, Versioned):
     @property
     def regularizer(self) -> Regularizer | None:
         """The penalty on the values; None if there is none."""
-        return self._weight.regularizer
+        return self._spec.regularizer
 
     @regularizer.setter
     def regularizer(self, value: object) -> None:
@@ -320,27 +326,27 @@ class Variable(StoredArray, Versioned):
     @property
     def constraint(self) -> Constraint | None:
         """The constraint on the values, applied after every step; None if there is none."""
-        return self._weight.constraint
+        return self._spec.constraint
 
     @constraint.setter
     def constraint(self, value: object) -> None:
         self._redescribe(constraint=constraints.of_a_row(constraints.get(value), self.shape))
 
     def _redescribe(self, **changes: Any) -> None:
-        layer, weight = self._layer_or_none, self._weight._replace(**changes)
-        if weight == self._weight:
+        layer, weight = self._layer_or_none, self._spec._replace(**changes)
+        if weight == self._spec:
             return
         if layer is not None:
             layer._require_own_weights(next(iter(changes)), self.name)
-        self._weight = weight
+        self._spec = weight
         (self if layer is None else layer)._note_change()
 
     # Its values.
 
     def _numbers(self) -> NDArray[Any]:
         """The current values, read-only."""
-        if not self._weight.trainable or self._layer is None:
-            settle()
+        if not self._spec.trainable or self._layer is None:
+            apply_pending_changes()
         if isinstance(self._array, WeightArray):
             return read_weights([self._array])[0]
         values = (self._array.read() if isinstance(self._array, View) else self._array).view()
@@ -367,11 +373,11 @@ class Variable(StoredArray, Versioned):
         Raises:
             ValueError: if the shape differs.
         """
-        owner, index = self._variable
+        owner, index = self._owner_and_number
         trace = current.get()
         if trace is not None:
             if owner is self or not self._changes_in_traces:
-                steps = ", which training steps" if self._weight.trainable else ""
+                steps = ", which training steps" if self._spec.trainable else ""
                 raise needs_values(f"the variable {self.path!r}{steps}", "assign()")
             trace.assign(owner, index, self.shape, value)
         elif not captured_change(self, value):
@@ -393,7 +399,7 @@ class Variable(StoredArray, Versioned):
             self._store(array)
             return
         values = as_weight(array, self.shape, f"the value of {self.path!r}")
-        before_change((self._variable[0],))
+        prepare_for_change((self._owner_and_number[0],))
         write_arrays([self._array], [values])
 
     def assign_add(self, value: Any) -> Variable:  # type: ignore[override] # as in Keras
@@ -476,7 +482,7 @@ class NamedWeight:
         layer.__dict__[self._name] = value
 
 
-def own_variables(layer: Any, weights: Sequence[Weight], arrays: Sequence[WeightArray]) -> list[Variable]:
+def own_variables(layer: Any, weights: Sequence[WeightSpec], arrays: Sequence[WeightArray]) -> list[Variable]:
     """Returns the variables of a layer: for each description of a weight its values."""
     pairs = zip(weights, arrays, strict=True)
     return [Variable._of(layer, index, weight, array) for index, (weight, array) in enumerate(pairs)]

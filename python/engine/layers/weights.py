@@ -23,7 +23,7 @@ from engine.regularizers import Regularizer
 MOST_WEIGHTS = 2**40
 
 
-class Weight(NamedTuple):
+class WeightSpec(NamedTuple):
     """The description of one weight array of a layer."""
 
     name: str
@@ -40,7 +40,7 @@ class Weight(NamedTuple):
         return (
             None
             if self.regularizer is None
-            else self.regularizer._recorded_for(tuple(map(Extent, self.shape)))
+            else self.regularizer._recording_for(tuple(map(Extent, self.shape)))
         )
 
     def start(self, layer: str) -> Float32:
@@ -50,11 +50,11 @@ class Weight(NamedTuple):
         return as_weight(initializer(self.shape), self.shape, f"the start of {layer}'s {self.name}")
 
 
-# The fields of a `Weight` that a training reads, beside its values.
-IN_TRAINING = slice(Weight._fields.index("trainable"), None)
+# The fields of a `WeightSpec` that a training reads, beside its values.
+IN_TRAINING = slice(WeightSpec._fields.index("trainable"), None)
 
 
-def asked(**weights: Weight) -> dict[str, Any]:
+def penalty_and_constraint_fields(**weights: WeightSpec) -> dict[str, Any]:
     """Returns the fields of a core operation for the penalties and constraints of its weights.
 
     Args:

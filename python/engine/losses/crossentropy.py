@@ -314,7 +314,7 @@ class CategoricalGeneralizedCrossEntropy(FunctionLoss):
 class _Crossentropy(Loss):
     """The loss "crossentropy", which becomes the one that fits labels and outputs, as in Keras."""
 
-    _needs_host = False
+    _must_be_wrapped = False
 
     def _resolve(self, indices: bool, outputs: int) -> Loss:
         if outputs == 1:

@@ -41,7 +41,7 @@ class HostLoss(Loss):
         aligns: whether targets are brought to the number of axes of the predictions, as Keras does for functions.
     """
 
-    _needs_host = False
+    _must_be_wrapped = False
 
     def __init__(self, loss: Loss, gradient: NumPyFormula, *, aligns: bool = False) -> None:
         super().__init__(loss.name, loss.reduction)
@@ -243,7 +243,7 @@ def loss_for_training(identifier: object) -> Loss:
         if not isinstance(identifier, Differentiable):
             return TracedLoss(of_user, aligns=True)
         return HostLoss(of_user, identifier.gradient, aligns=True)
-    if not loss._needs_host or is_called_itself(loss):
+    if not loss._must_be_wrapped or is_called_itself(loss):
         return loss
     return HostLoss(loss, loss.gradient) if isinstance(loss, Differentiable) else TracedLoss(loss)
 

@@ -293,9 +293,9 @@ class _Overlap(FunctionLoss, ABC):
         return formula(self._kind, *self._factors())
 
     @property
-    def _needs_host(self) -> bool:
+    def _must_be_wrapped(self) -> bool:
         """Whether the sums run over other axes than the last, of which the core knows nothing."""
-        return self.axis != -1 or super()._needs_host
+        return self.axis != -1 or super()._must_be_wrapped
 
     def _in_training(self, y_true: Any, y_pred: Any) -> Array:
         """Returns one loss for each row of outputs or for each sample, or one for the batch if sums run over samples."""

@@ -282,8 +282,8 @@ class Loss(Spec):
         return np.asarray(np.reshape(y_true, losses.shape) != self._ignored_class, np.float64)
 
     @property
-    def _needs_host(self) -> bool:
-        """Whether the core doesn't know the loss, so that NumPy computes it batch by batch."""
+    def _must_be_wrapped(self) -> bool:
+        """Whether the core doesn't know the loss, so that training wraps it in a `HostLoss`, by which NumPy computes it."""
         return True
 
     def _resolve(self, indices: bool, outputs: int) -> Loss:
@@ -319,7 +319,7 @@ class FunctionLoss(Loss):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
     @property
-    def _needs_host(self) -> bool:
+    def _must_be_wrapped(self) -> bool:
         """Whether a subclass of the user has a formula of its own."""
         return type(self).call is not FunctionLoss.call
 

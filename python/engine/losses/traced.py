@@ -23,7 +23,7 @@ class TracedLoss(Loss):
         target_shape: of one sample; None until the first targets are known.
     """
 
-    _needs_host = False
+    _must_be_wrapped = False
     as_given = True
 
     def __init__(self, loss: Loss, *, aligns: bool = False, target_shape: Shape | None = None) -> None:

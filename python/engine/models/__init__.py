@@ -9,7 +9,7 @@ The layers and how they are connected:
 - `wiring`, `network` and `stack`: how layers are connected, what they are made of, and what the core computes for them;
 - `ordered_calls`, `functional_config` and `cloning`: models made of symbols, configs and other models; `symbolic_calls` makes
   the symbols of any model;
-- `recorded`: models with a `call` of their own;
+- `own_call`: models with a `call` of their own;
 - `added_losses` and `values_of_losses`: what users add to the loss of a model made of symbols, and the symbols that losses
   refer to.
 

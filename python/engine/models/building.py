@@ -34,8 +34,8 @@ from engine.models.built_graph import BuiltGraph
 from engine.models.layer_graph import LayerGraph, without_layers
 from engine.models.lock import all_held
 from engine.models.network import Network, inner_graph, network_of
-from engine.models.programs_by_shape import Lowering, ProgramsByShape, known_inputs
-from engine.models.recorded import Body, dtypes_of_outputs, wiring_of
+from engine.models.own_call import Body, dtypes_of_outputs, wiring_of
+from engine.models.programs_by_shape import LowerForShape, ProgramsByShape, known_inputs
 from engine.models.stack import (
     Lowered,
     first_uses,
@@ -207,7 +207,7 @@ def _built(model: ModelInterface, graph: LayerGraph, compiled: Compiled | None) 
     return built
 
 
-def _lowering_of(model: ModelInterface, graph: LayerGraph, network: Network) -> Lowering:
+def _lowering_of(model: ModelInterface, graph: LayerGraph, network: Network) -> LowerForShape:
     """Returns a function that lowers the layers for samples of any length, with what is trainable now."""
     learns, trainable = model._trainable, {layer: layer.trainable for layer in network.layers if layer._specs}
     dtypes = [each.dtype for each in graph.input_layers]

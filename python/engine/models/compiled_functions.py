@@ -12,7 +12,7 @@ import numpy as np
 from engine import tree
 from engine._base.locks import Lock, Order
 from engine._base.tensor_like import Tensor, open_recorder
-from engine._tracing.lazy import before_change
+from engine._tracing.lazy import prepare_for_change
 from engine._tracing.symbolic import current
 from engine._tracing.versions import Versioned
 from engine._training.step_batches import Stretch
@@ -46,7 +46,7 @@ class CompiledFunction:
         recorded_by_another = open_recorder.get() is not None or current.get() is not None
         if recorded_by_another or self.refusal is not None:
             return self.python_function(*args, **kwargs)
-        before_change()
+        prepare_for_change()
         given, arrays = (args, kwargs), list[Any]()
         key = _form(given, arrays)
         known = self._compiled.get(key)
@@ -96,7 +96,9 @@ class CompiledFunction:
 
 
 def _is_array(value: Any) -> bool:
-    return isinstance(value, float) or (hasattr(value, "__array__") and not hasattr(value, "_variable"))
+    return isinstance(value, float) or (
+        hasattr(value, "__array__") and not hasattr(value, "_owner_and_number")
+    )
 
 
 def _form(value: Any, arrays: list[Any]) -> Any:

@@ -125,10 +125,10 @@ class StepTrace(LazyTrace):
         """Notes that a layer, a model or a variable is about to be read."""
         self._dependencies.add(part)
 
-    def weight(self, layer: Any, index: int, shape: Sequence[int]) -> TracedArray:
-        """Returns weight number `index` of a layer or a variable."""
-        self.depends_on(layer)
-        return super().weight(layer, index, shape)
+    def weight(self, owner: Any, number: int, shape: Sequence[int]) -> TracedArray:
+        """Returns weight `number` of its owner."""
+        self.depends_on(owner)
+        return super().weight(owner, number, shape)
 
     def input_for(self, source: Any, shape: Sequence[int], dtype: str) -> RecordedArray:
         """Returns an input that gets its numbers from `source` in each batch; see `sources`."""
@@ -236,7 +236,7 @@ class Capture(Recorder):
 
     def assign(self, weight: Any, value: Any) -> None:
         """Ends the segment with the assignment of a weight or a variable, and begins the next one."""
-        owner, number = weight._variable
+        owner, number = weight._owner_and_number
         array, shape = as_recorded(value, self.trace), owner._specs[number].shape
         if not isinstance(weight._array, WeightArray):
             raise needs_values(repr(weight), "assign()")

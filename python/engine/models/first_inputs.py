@@ -18,7 +18,7 @@ from engine.models.building import program_for, set_graph
 from engine.models.built_graph import BuiltGraph
 from engine.models.input_data import InputData
 from engine.models.layer_graph import LayerGraph
-from engine.models.recorded import arguments_of
+from engine.models.own_call import arguments_of
 from engine.models.structures import arrays_of, nested_structure_of, structure_of
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ def _require_one_array(model: ModelInterface, x: Any) -> None:
     arrays = list(x.values()) if isinstance(x, Mapping) else x if isinstance(x, (list, tuple)) else []
     first = model._built_graph.layers[0] if model._built_graph.layers else None
     several = len(arrays) > 1 and all(len(getattr(each, "shape", ())) > 1 for each in arrays)
-    if several and isinstance(first, Layer) and (first._is_custom or first._merges_inputs):
+    if several and isinstance(first, Layer) and (first._is_by_call or first._merges_inputs):
         msg = (
             f"a Sequential takes one array, and one of several inputs is left out, but {model.name!r} got a "
             f"{type(x).__name__} of {len(arrays)} arrays: make it of symbols, Model([a, b], outputs), or give one array"

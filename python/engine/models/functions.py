@@ -109,7 +109,7 @@ class Request:
         if not self.trace.changes:
             return []
         entry = self.trace.entries[index]
-        read = {origin.layer for origin, _ in entry.inputs if isinstance(origin, OfWeight)}
+        read = {origin.owner for origin, _ in entry.inputs if isinstance(origin, OfWeight)}
         if isinstance(entry, Use):
             read.update(entry.part._layers_of_weights)
         return [each for each, owners in self.trace.changes if each < index and owners & read]
@@ -198,8 +198,8 @@ def masks(trace: LazyTrace, arrays: Sequence[TracedArray]) -> list[bool]:
 
 
 def _weight(trace: LazyTrace, origin: OfWeight) -> Float32:
-    known = trace.earlier.get(origin.layer)
-    return np.array((origin.layer._own_weights if known is None else known)[origin.number], np.float32)
+    known = trace.earlier.get(origin.owner)
+    return np.array((origin.owner._own_values if known is None else known)[origin.number], np.float32)
 
 
 def run(trace: LazyTrace, origins: Sequence[Origin]) -> list[Float32]:
@@ -458,12 +458,12 @@ class FunctionLowering(_Recorded):
         variable.
         """
         del shape
-        key = origin.layer, origin.number
+        key = origin.owner, origin.number
         if key not in self._weight_values:
-            self.dependencies.add(origin.layer)
-            shape = tuple(map(Extent, origin.layer._specs[origin.number].shape))
+            self.dependencies.add(origin.owner)
+            shape = tuple(map(Extent, origin.owner._specs[origin.number].shape))
             value = self._node("variable", (), shape)
-            self.kept_alive.append(origin.layer)
+            self.kept_alive.append(origin.owner)
             self._weights_of_leaves[value.number] = key
             self._weight_values[key] = value
         return self._weight_values[key]

@@ -77,7 +77,7 @@ def masks_of_outputs(model: Any, rows: Any, masks: Sequence[Any] = ()) -> list[A
         masks: as for `inputs_of_rows`.
     """
     inputs = inputs_of_rows(model, rows, masks)
-    if any(leaf._is_custom for leaf in model._built_graph.network.leaves):
+    if any(leaf._is_by_call for leaf in model._built_graph.network.leaves):
 
         def call(part: Any, read: list[Any], mode: bool | None, given: CallArguments | None) -> Any:
             del mode
@@ -137,7 +137,7 @@ def call_recorded(model: Any, x: Any, symbols: Sequence[Any], training: bool | N
                 return model.call(x, **options)
     model._built_graph.forget_penalties()
     if not model._built_graph.penalised and not any(
-        isinstance(leaf, PenaltyLeaf) or leaf.name == "add_loss" or leaf._is_custom
+        isinstance(leaf, PenaltyLeaf) or leaf.name == "add_loss" or leaf._is_by_call
         for leaf in model._built_graph.network.leaves
     ):
         return model._built_graph.output_form.packed(called_on(model, symbols, training))

@@ -65,10 +65,10 @@ from engine._gradients.tape import GradientTape
 from engine._printing.progress import Progress, print_message, require_verbose
 from engine._tracing.lazy import (
     RecordedArray,
-    before_change,
+    apply_pending_changes,
     of_thread,
+    prepare_for_change,
     recorded_inputs,
-    settle,
     without_mask,
 )
 from engine._tracing.symbolic import Slot, mapped, values_by_symbol
@@ -132,8 +132,8 @@ from engine.models.layer_graph import without_layers
 from engine.models.lock import ModelLock
 from engine.models.ordered_calls import ordered_calls, require_no_input_layer, tensors_in
 from engine.models.output_data import OutputData, weights_of_batch
+from engine.models.own_call import Body, dtypes_of_outputs
 from engine.models.predictions import masks_in, masks_of, outputs_of_batch, predicted, predicted_batch
-from engine.models.recorded import Body, dtypes_of_outputs
 from engine.models.stack import (
     require_names,
     reseeded,
@@ -325,7 +325,7 @@ class Model(Part, SaysWhatIsLeftOut):
         self._added_losses: list[KerasTensor] = []  # what add_loss() has added to a model made of symbols
 
         self._body: Body | None = None  # the `call` of the user's class
-        self._building = False
+        self._in_build_of_user = False
         self._compiles_when_built = False  # once the outputs are known
         self._symbols_of_losses: list[Any] = []  # the symbols that losses refer to
         self._model_with_values: Model | None = None  # a model whose outputs are these, too
@@ -373,11 +373,11 @@ class Model(Part, SaysWhatIsLeftOut):
     def _build_of_user(self, input_shape: Any) -> None:
         """Runs the method `build` of the user's class, if there is one."""
         if type(self).build is not Model.build:
-            self._building = True
+            self._in_build_of_user = True
             try:
                 self.build(input_shape)
             finally:
-                self._building = False
+                self._in_build_of_user = False
 
     # Compile.
 
@@ -724,7 +724,7 @@ class Model(Part, SaysWhatIsLeftOut):
         Raises:
             ValueError, TypeError: if data or arguments don't match the model. The model is unchanged then.
         """
-        before_change()
+        prepare_for_change()
         with self._lock.held():
             validates = validation_data is not None or below_one(validation_split, "validation_split") > 0
             execution = self._execution("train_step")
@@ -819,7 +819,7 @@ class Model(Part, SaysWhatIsLeftOut):
         Raises:
             ValueError, TypeError: if data or arguments don't match the model, or it isn't compiled.
         """
-        settle()
+        apply_pending_changes()
         with self._lock.borrowed():
             execution, as_dict = self._execution("test_step"), _wants_dict(return_dict)
             limit, given_size = positive_or_none(steps, "steps"), positive_or_none(batch_size, "batch_size")
@@ -866,7 +866,7 @@ class Model(Part, SaysWhatIsLeftOut):
         Returns:
             The result of `evaluate`.
         """
-        before_change()
+        prepare_for_change()
         with self._lock.held():
             execution, as_dict = self._execution("train_step"), _wants_dict(return_dict)
             execution.begin(x, trains=True)
@@ -901,7 +901,7 @@ class Model(Part, SaysWhatIsLeftOut):
         Returns:
             The result of `evaluate`.
         """
-        settle()
+        apply_pending_changes()
         with self._lock.borrowed():
             execution, as_dict = self._execution("test_step"), _wants_dict(return_dict)
             execution.begin(x, trains=False)
@@ -1095,7 +1095,7 @@ class Model(Part, SaysWhatIsLeftOut):
         Raises:
             ValueError, TypeError: if data or arguments don't match the model.
         """
-        settle()
+        apply_pending_changes()
         return predicted(self, x, batch_size, verbose, steps, callbacks, out)
 
     def _output_dtypes_for(self, dtypes: Sequence[str]) -> Sequence[str]:
@@ -1105,7 +1105,7 @@ class Model(Part, SaysWhatIsLeftOut):
     @keeping_values
     def predict_on_batch(self, x: Any) -> Any:
         """Returns the outputs of the model for one batch, all of `x`."""
-        settle()
+        apply_pending_changes()
         return predicted_batch(self, x)
 
     # Calls.
@@ -1130,7 +1130,7 @@ class Model(Part, SaysWhatIsLeftOut):
         given = training_of(training)
         if open_recorder.get() is not None or of_thread.traces:
             if open_recorder.get() is None:
-                settle()
+                apply_pending_changes()
             x = recorded_inputs(x, self)
         build_for_symbols(self, x)
         symbols = symbols_of(self._built_graph.input_form.flat(x))
@@ -1145,7 +1145,7 @@ class Model(Part, SaysWhatIsLeftOut):
         masks = masks_in(self, x)
         outputs = outputs_of_batch(self, x, "x", given, called=True, masks=masks)
         form = self._built_graph.output_form
-        flat = [_as_tensor(each) for each in form.unpacked(outputs)]
+        flat = [_as_user_tensor(each) for each in form.unpacked(outputs)]
         if (masks or self._may_make_mask) and flat[0].shape[0]:  # without samples there is no mask
             flat = [
                 each.masked(mask) if isinstance(each, Tensor) else each
@@ -1469,7 +1469,7 @@ class Model(Part, SaysWhatIsLeftOut):
         Raises:
             ValueError: if the model already has another input shape, or has no layers.
         """
-        if self._building:  # the method of a subclass has called this one
+        if self._in_build_of_user:  # the method of a subclass has called this one
             return
         with self._lock.held():
             if self._body is not None and _is_nested_shape(input_shape):
@@ -1531,7 +1531,7 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         with self._lock.held():
             values = self._checked(weights)
-            before_change()
+            prepare_for_change()
             write_arrays(self._weight_arrays, values)
 
     def _not_built(self, action: str) -> ValueError:
@@ -1563,7 +1563,7 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         from engine import saving
 
-        settle()
+        apply_pending_changes()
         with self._lock.borrowed():
             self._warn_of_weights("save()")
             saving.save_model(self, filepath, overwrite, zipped, **kwargs)
@@ -1587,7 +1587,7 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         from engine import saving
 
-        settle()
+        apply_pending_changes()
         with self._lock.borrowed():
             self._warn_of_weights("save_weights()")
             saving.save_weights(self, filepath, overwrite, max_shard_size, **kwargs)
@@ -2101,7 +2101,7 @@ class Functional(Model):
     _saved_as: ClassVar = {"module": "keras.src.models.functional", "registered_name": "Functional"}
 
 
-def _as_tensor(outputs: Any) -> Any:
+def _as_user_tensor(outputs: Any) -> Any:
     """Returns outputs in memory of the host with the methods of tensors; those on a GPU stay as they are."""
     return outputs if isinstance(outputs, DeviceArray) else outputs.view(Tensor)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from engine.models.built_graph import BuiltGraph
     from engine.models.input_data import InputData
     from engine.models.lock import ModelLock
-    from engine.models.recorded import Body
+    from engine.models.own_call import Body
 
     class ModelInterface(ModelWithSteps, FittedModel, ModelOfLayer, Protocol):
         """A model, for the functions that build it, predict with it, draw it and export it."""

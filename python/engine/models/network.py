@@ -27,7 +27,7 @@ from engine.layers.nodes import (
 )
 from engine.layers.symbols import CallArguments
 from engine.models.layer_graph import LayerGraph
-from engine.models.recorded import Body
+from engine.models.own_call import Body
 from engine.models.wiring import Wiring
 
 
@@ -269,7 +269,9 @@ class Flattening:
             if not isinstance(leaf, Layer) or not leaf.trainable:
                 continue
             sample = self._samples[leaf]
-            for number, weight in enumerate(leaf._specs if sample is None else leaf._weights_for(sample)):
+            for number, weight in enumerate(
+                leaf._specs if sample is None else leaf._weight_specs_for(sample)
+            ):
                 found = weight._recorded_penalty if weight.trainable and weight.regularizer else None
                 if found is not None:
                     value = self._weight(OfWeight(leaf, number), weight.shape)
@@ -444,7 +446,7 @@ class Flattening:
 
     def _weight(self, origin: OfWeight, shape: Sequence[int] | None = None) -> Value:
         """Returns a weight as a value, for which its layer gets a leaf that has no inputs."""
-        layer = origin.layer
+        layer = origin.owner
         shape = layer._specs[origin.number].shape if shape is None else shape
         if layer not in self._weights:
             leaf = layer if layer._may_be_recorded else WeightsLeaf(layer)

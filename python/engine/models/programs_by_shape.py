@@ -22,7 +22,7 @@ _LENGTHS = range(64, 0, -1)
 # The number of programs that are kept.
 _MOST_PROGRAMS = 8
 
-Lowering = Callable[[Shape], Lowered]
+LowerForShape = Callable[[Shape], Lowered]
 """Returns what the core computes for samples of a shape without None."""
 
 
@@ -65,7 +65,11 @@ class ProgramsByShape:
     """
 
     def __init__(
-        self, first: Program, shape: Shape, lowering: Lowering, outputs_for: Callable[[Shape], list[Shape]]
+        self,
+        first: Program,
+        shape: Shape,
+        lowering: LowerForShape,
+        outputs_for: Callable[[Shape], list[Shape]],
     ) -> None:
         self._first, self._lowering, self._outputs_for = first, lowering, outputs_for
         self._arrays = first.arrays

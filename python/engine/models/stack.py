@@ -87,7 +87,7 @@ def computes_whole_batches(network: Network) -> bool:
     # A leaf that reads nothing only holds weights.
     return any(
         reads
-        and leaf._is_custom
+        and leaf._is_by_call
         and (leaf._may_be_recorded or not all(weight.trainable for weight in leaf._specs))
         for leaf, reads in calls
     )
@@ -120,7 +120,7 @@ def first_uses(shapes: Shapes, leaves: Sequence[Leaf]) -> dict[Layer, Any]:
         first = found.setdefault(leaf, sample)
         if first == sample or first is None or sample is None:
             continue
-        for one, other in zip(leaf._weights_for(first), leaf._weights_for(sample), strict=True):
+        for one, other in zip(leaf._weight_specs_for(first), leaf._weight_specs_for(sample), strict=True):
             if one.shape != other.shape:
                 msg = (
                     f"layer {leaf.name!r} comes twice in one network, but its {one.name} would have to have the shape "
@@ -293,7 +293,7 @@ class Lowering:
             found.append({**operation, **note, **fields})
             read = [len(found) - 1]
         self._sources.append(self._with_mask_of_input(number, read[0], found[begin:], incoming))
-        moves = layer._only_moves_values and not layer._is_custom
+        moves = layer._only_moves_values and not layer._is_by_call
         self._output_dtypes.append(dtype if moves else np.dtype(np.float32))
 
     def _with_mask_of_input(self, number: int, output: int, own: Sequence[Operation], incoming: int) -> int:
@@ -339,7 +339,7 @@ class Lowering:
         if isinstance(layer, WeightsLeaf):
             first, specs = 0, list[Any]()
             for leaf, sample in first_uses(self.shapes, self._leaves).items():
-                specs = leaf._specs if sample is None else leaf._weights_for(sample)
+                specs = leaf._specs if sample is None else leaf._weight_specs_for(sample)
                 if leaf is layer.layer:
                     break
                 first += len(specs)
@@ -367,7 +367,7 @@ class Lowering:
     def _mask_fields(self, number: int) -> tuple[dict[str, Any], list[Any] | None]:
         """Returns the fields about masks for a leaf's operations, and the operations that a mask requires instead, or None."""
         layer, source, note = self._leaves[number], self._masks[number], dict[str, Any]()
-        makes_mask = layer._is_custom and self._masks_after[number] == number
+        makes_mask = layer._is_by_call and self._masks_after[number] == number
         with_mask = None
         sample = self.shapes.read[number][0]
         if source is not None and (layer._reads_mask or makes_mask):
@@ -382,7 +382,7 @@ class Lowering:
 
 
 def _require_strings_read(layer: Leaf) -> None:
-    if not layer._is_custom and not layer._only_moves_values:
+    if not layer._is_by_call and not layer._only_moves_values:
         msg = (
             f"layer {layer.name!r} takes numbers, but reads an Input() of strings: put a StringLookup, Hashing or "
             "TextVectorization before it"
@@ -485,7 +485,7 @@ def tracked(
             place=places.get(layer, len(places)),
         )
         for layer, sample in first_uses(shapes, leaves).items()
-        for index, weight in enumerate(layer._specs if sample is None else layer._weights_for(sample))
+        for index, weight in enumerate(layer._specs if sample is None else layer._weight_specs_for(sample))
     ]
 
 
@@ -518,7 +518,9 @@ def readings_of_inputs(network: Network, dtypes: Sequence[str]) -> list[Reading]
             if origin < 0:
                 integers = kinds[-1 - origin] in "iu"
                 takes = (
-                    leaf._reads != "strings" if isinstance(leaf, ValueLayer) else leaf._is_custom and integers
+                    leaf._reads != "strings"
+                    if isinstance(leaf, ValueLayer)
+                    else leaf._is_by_call and integers
                 )
                 (by_value if takes else by_number).add(origin)
     origins = _origins(network, slices=True)
@@ -566,4 +568,4 @@ def _moves(leaf: Leaf, reads: Sequence[int], *, slices: bool) -> bool:
     """
     if isinstance(leaf, NodeLeaf):
         return slices and leaf.keeps_dtype and len(reads) == 1
-    return leaf._only_moves_values and not leaf._is_custom and len(reads) == 1
+    return leaf._only_moves_values and not leaf._is_by_call and len(reads) == 1

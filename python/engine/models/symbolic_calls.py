@@ -59,7 +59,7 @@ def _called(part: Any, read: Sequence[Any], mode: bool | None, given: CallArgume
     if isinstance(part, OperationPart):
         part._dtypes = [each.dtype for each in read]
         return called_on(part, read)
-    if mode is False and getattr(part, "_is_custom", False):
+    if mode is False and getattr(part, "_is_by_call", False):
         mode = None  # Keras' files say so of calls without the argument: fit() and model(x, training=True) decide
     if given is not None:
         part._note_input_structure(given.inputs, [each._sample for each in read])

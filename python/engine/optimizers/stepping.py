@@ -10,7 +10,7 @@ import numpy as np
 
 from engine._core_interface.cpp import Float32, Program, WeightArray
 from engine._core_interface.operations import variable_node
-from engine._tracing.lazy import RecordedArray, before_change, capturing
+from engine._tracing.lazy import RecordedArray, capturing, prepare_for_change
 from engine.optimizers.variables import Tracked
 
 
@@ -42,7 +42,7 @@ def variable_of(weight: Any) -> tuple[Any, int]:
     Raises:
         TypeError: if it is no weight.
     """
-    variable: tuple[Any, int] | None = getattr(weight, "_variable", None)
+    variable: tuple[Any, int] | None = getattr(weight, "_owner_and_number", None)
     if variable is None:
         msg = (
             f"an optimizer steps weights and variables, such as model.trainable_variables, got {type(weight).__name__}: "
@@ -129,7 +129,7 @@ class Stepper:
             capture.step(self._optimizer, [self._tracked[index] for index in indices], gradients)
             return
         arrays = list[Float32]()
-        before_change({self._tracked[index].owner for index in indices})
+        prepare_for_change({self._tracked[index].owner for index in indices})
         for gradient, weight, place in zip(gradients, weights, indices, strict=True):
             array = np.asarray(gradient, np.float32, order="C")
             shape = self._tracked[place].shape

@@ -43,7 +43,7 @@ class Tracked(NamedTuple):
         if self.constraint is not None and self.constraint._is_custom:
             return True
         penalty = self.regularizer
-        recorded = penalty is not None and penalty._recorded_for(tuple(map(Extent, self.shape)))
+        recorded = penalty is not None and penalty._recording_for(tuple(map(Extent, self.shape)))
         return penalty is not None and penalty._is_custom and not recorded
 
     @property

@@ -18,7 +18,7 @@ from engine.layers.call_arguments import call_arguments
 from engine.layers.operation import OperationPart, is_of_operation, operation_from_config
 from engine.layers.recorded_calls import given_of
 from engine.layers.symbols import CallArguments
-from engine.layers.weights import Weight
+from engine.layers.weights import WeightSpec
 from engine.saving._model_weights import members, paths_of
 from engine.saving.contents import MOST_EXPANSION, Reader, SavedLayer
 from engine.saving.model_interface import SavedModel, is_model
@@ -353,7 +353,7 @@ class _Inventory:
         if has_code:
             part._build_for_inputs(shapes)
         elif new and isinstance(part, Layer):
-            self.needs.append(_need_of(part, path, part._weights_for(shapes[0]), learns))
+            self.needs.append(_need_of(part, path, part._weight_specs_for(shapes[0]), learns))
         outputs = part._output_shapes_for(shapes)
         for shape in outputs:
             _require_size(shape, part.name)
@@ -405,11 +405,11 @@ def _record_call(part: Any, call: CallInConfig, shapes: Sequence[Shape], dtypes:
     part._note_input_structure(call.arguments.inputs, shapes)
     if part._may_be_recorded:
         part._recorded_calls.note(len(dtypes), given_of(call.arguments, dtypes))
-    elif call.arguments and part._is_custom and part._shape_arguments is None:
+    elif call.arguments and part._is_by_call and part._shape_arguments is None:
         part._shape_arguments = call_arguments(part.name, part.call, (), call.arguments)
 
 
-def _need_of(layer: Layer, path: str, weights_listed: Sequence[Weight], learns: bool | None) -> _Need:
+def _need_of(layer: Layer, path: str, weights_listed: Sequence[WeightSpec], learns: bool | None) -> _Need:
     """Returns what a layer needs from a file.
 
     Args:
