@@ -1,4 +1,4 @@
-"""Losses of users that override `__call__`, by which a loss says itself how it is reduced: training as in Keras."""
+"""Losses that are called: of users that override `__call__`, in compiled functions, on tapes and in own steps, as in Keras."""
 
 from __future__ import annotations
 
@@ -70,3 +70,30 @@ def test_recompiling_with_another_loss() -> None:
     np.testing.assert_allclose(model.evaluate(X, Y, verbose=0), expected, rtol=1e-5)
     model.compile("sgd", "mse")
     np.testing.assert_allclose(model.evaluate(X, Y, verbose=0), expected / 3, rtol=1e-5)
+
+
+@pytest.mark.parametrize("reduction", [None, "sum", "sum_over_batch_size", "mean_with_sample_weight"])
+@pytest.mark.parametrize("shape", [(24,), (24, 1)])
+@pytest.mark.parametrize("ignore_class", [None, 1])
+def test_losses_of_weights_in_a_column(
+    reduction: Any, shape: tuple[int, ...], ignore_class: int | None
+) -> None:
+    """A call, a call on a tape and a compiled one give Keras' shape and numbers."""
+    labels, predictions = (
+        np.arange(24) % 3,
+        np.random.default_rng(1).uniform(0.1, 0.9, (24, 3)).astype("float32"),
+    )
+    weights = WEIGHTS.reshape(shape)
+
+    def loss(api: Any) -> Any:
+        return api.losses.SparseCategoricalCrossentropy(reduction=reduction, ignore_class=ignore_class)
+
+    wanted = np.asarray(loss(keras)(labels, predictions, sample_weight=weights))
+    ours, x = loss(engine), engine.ops.convert_to_tensor(predictions)
+    with engine.GradientTape() as tape:
+        tape.watch(x)
+        recorded = ours(labels, x, sample_weight=weights)
+    compiled = engine.function(lambda y, x: ours(y, x, sample_weight=weights))
+    for found in (ours(labels, predictions, sample_weight=weights), recorded, compiled(labels, predictions)):
+        assert np.shape(found) == wanted.shape
+        np.testing.assert_allclose(np.asarray(found), wanted, rtol=1e-5)

@@ -144,7 +144,11 @@ def reduced(
             weights = np.asarray(weights, np.float32)
         weights_given = weights
         if rank_of(weights) == rank_of(losses) + 1 and weights.shape[-1] == 1:
-            weights = ops.squeeze(weights, -1)
+            if rank_of(losses) == 1:  # as in Keras, which keeps the last axis of weights (n, 1)
+                losses = ops.expand_dims(losses, -1)
+                counted_rows = None if counted_rows is None else ops.expand_dims(counted_rows, -1)
+            else:
+                weights = ops.squeeze(weights, -1)
         while rank_of(weights) < rank_of(losses):
             weights = ops.expand_dims(weights, -1)
         losses = losses * weights
