@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
+import jax
 import keras
 import numpy as np
 import pytest
@@ -97,3 +99,51 @@ def test_losses_of_weights_in_a_column(
     for found in (ours(labels, predictions, sample_weight=weights), recorded, compiled(labels, predictions)):
         assert np.shape(found) == wanted.shape
         np.testing.assert_allclose(np.asarray(found), wanted, rtol=1e-5)
+
+
+OVERLAPS = [("Dice", {}), ("Tversky", {"alpha": 0.3, "beta": 0.6})]
+
+
+@pytest.mark.parametrize("axis", [None, -1, 0, (0, 1)])
+@pytest.mark.parametrize(("name", "options"), OVERLAPS)
+def test_overlaps_are_compiled(name: str, options: dict[str, float], axis: Any) -> None:
+    """Value and gradient are those of Keras, and no Python runs in the compiled step."""
+    targets = np.eye(3, dtype="float32")[np.arange(24) % 3]
+    predictions = np.random.default_rng(1).uniform(0.1, 0.9, (24, 3)).astype("float32")
+    ours, theirs = (getattr(api.losses, name)(axis=axis, **options) for api in (engine, keras))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        compiled = engine.function(engine.value_and_grad(lambda x: ours(targets, x)))(predictions)
+    wanted = jax.value_and_grad(lambda x: theirs(targets, x))(predictions)
+    for found, expected in zip(compiled, wanted, strict=True):
+        np.testing.assert_allclose(np.asarray(found), np.asarray(expected), rtol=2e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("reduction", ["sum", "sum_over_batch_size"])
+@pytest.mark.parametrize("axis", [None, 1, 0, (1, 2)])
+@pytest.mark.parametrize(("name", "options"), OVERLAPS)
+def test_overlaps_in_own_steps(name: str, options: dict[str, float], axis: Any, reduction: str) -> None:
+    """They train as by the steps of the library."""
+
+    class Stepped(engine.Sequential):  # type: ignore[misc]
+        def train_step(self, data: Any) -> Any:
+            x, y = data
+            with engine.GradientTape() as tape:
+                loss = self.compute_loss(x, y, self(x, training=True))
+            variables = self.trainable_variables
+            self.optimizer.apply(tape.gradient(loss, variables), variables)
+            return {"loss": loss}
+
+    rng = np.random.default_rng(2)
+    x, y = rng.normal(size=(12, 3, 4)).astype("float32"), rng.integers(0, 2, (12, 3, 2)).astype("float32")
+    trained = []
+    for kind in (engine.Sequential, Stepped):
+        model = kind([engine.Input((3, 4)), engine.layers.Dense(2, "sigmoid", kernel_initializer="ones")])
+        model.compile(
+            engine.optimizers.SGD(0.5),
+            getattr(engine.losses, name)(axis=axis, reduction=reduction, **options),
+        )
+        model.fit(x, y, batch_size=4, epochs=2, shuffle=False, verbose=0)
+        trained.append(np.ravel(model.get_weights()[0]))
+    assert not np.allclose(trained[0], 1, rtol=1e-3)
+    np.testing.assert_allclose(trained[1], trained[0], rtol=2e-5)

@@ -14,7 +14,7 @@ from engine._base.spec import registered_or_same, snake_case
 from engine._core_interface.host_steps import LossStep
 from engine._data.target_forms import TargetForm, mask_of_batch, masked_weights, weights_of_step
 from engine._data.target_shapes import aligned
-from engine.losses.loss import REDUCTIONS, BatchLoss, Loss, registry
+from engine.losses.loss import REDUCTIONS, BatchLoss, Loss, registry, written_by_user
 from engine.losses.traced import TracedLoss
 
 Array = NDArray[Any]
@@ -56,8 +56,7 @@ class HostLoss(Loss):
 
     @property
     def _user_gradient(self) -> Callable[[Any, Any], Any] | None:
-        inherited = getattr(type(self._loss), "gradient", None) is BatchLoss.gradient
-        return None if inherited else self._gradient
+        return written_by_user(self._gradient)
 
     def _resolve(self, indices: bool, outputs: int) -> Loss:
         """Returns the same loss for class indices, or for one number per output."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from engine import ops
 from engine._base.checks import LOWEST, flag, integers, real
 from engine._core_interface.cpp import Float32
 from engine._data.target_shapes import EPSILON, paired
@@ -303,6 +304,10 @@ class _Overlap(FunctionLoss, ABC):
         axes = _axes(self.axis, np.ndim(y_pred))
         if losses.ndim == 0 or axes == (np.ndim(y_pred) - 1,):  # one for the batch, or one for each row
             return losses
+        if contains_symbolic(losses):
+            combine = ops.sum if self.reduction == "sum" else ops.mean
+            combined: Array = combine(losses, axis=tuple(range(0 if 0 in axes else 1, losses.ndim)))
+            return combined
         several = losses.reshape(*(() if 0 in axes else losses.shape[:1]), -1)
         return np.asarray(several.sum(axis=-1) if self.reduction == "sum" else several.mean(axis=-1))
 

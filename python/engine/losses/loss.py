@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from engine import ops
 from engine._base.checks import LOWEST, float32_only, integer, require
+from engine._base.registered_objects import is_of_engine
 from engine._base.spec import Registry, Spec, snake_case
 from engine._base.tensor_like import Number, Tensor, mask_of
 from engine._core_interface.cpp import Float32, row_values
@@ -112,6 +113,11 @@ def mean_by_rows(formula: Formula, targets: Float32, predictions: Float32, axis:
         means = evaluate_rows(formula, targets[..., part], predictions[..., part])
         total += means.astype(np.float64) * (part.stop - part.start)
     return np.asarray(total / width, np.float32)[()]
+
+
+def written_by_user(gradient: Callable[[Any, Any], Any] | None) -> Callable[[Any, Any], Any] | None:
+    """Returns a gradient that a user wrote, and None instead of one of this package."""
+    return None if gradient is None or is_of_engine(gradient) else gradient
 
 
 def _array_of(value: Any) -> Any:
@@ -232,8 +238,8 @@ class Loss(Spec):
 
     @property
     def _user_gradient(self) -> Callable[[Any, Any], Any] | None:
-        """The gradient of each loss with respect to its predictions, if a user wrote one."""
-        return getattr(self, "gradient", None)
+        """The gradient of each loss with respect to its predictions, if a user wrote one. Tapes derive the classes' here."""
+        return written_by_user(getattr(self, "gradient", None))
 
     def _recorded(self, y_true: Any, y_pred: Any) -> Any:
         """Returns what `call` returns; for predictions that a tape records, with the gradient that a user wrote.
@@ -357,10 +363,6 @@ class BatchLoss(Loss):
     @abstractmethod
     def _gradient_of_sum(self, y_true: Any, y_pred: Any, factors: NDArray[Any]) -> NDArray[Any]:
         """Returns the gradient of `sum(factors * losses)` with respect to `y_pred`, in its shape; `factors` is (n,)."""
-
-    @property
-    def _user_gradient(self) -> Callable[[Any, Any], Any] | None:
-        return None if type(self).gradient is BatchLoss.gradient else self.gradient
 
     def gradient(self, y_true: Any, y_pred: Any) -> NDArray[Any]:
         """Returns the gradient of the sum of all losses with respect to the predictions, in the shape of `y_pred`."""
