@@ -133,6 +133,49 @@ def test_constraints_apply_after_steps() -> None:
         np.testing.assert_array_equal(layer.kernel, np.full((3, 2), expected))
 
 
+@pytest.mark.parametrize("wrapped", [lambda step: step, keras.function], ids=["python", "function"])
+@pytest.mark.parametrize("kind", ["variable", "weight", "compiled"])
+def test_steps_follow_constraints_that_are_assigned_later(wrapped: Any, kind: str) -> None:
+    class Half(keras.constraints.Constraint):
+        def __call__(self, w: Any) -> Any:
+            return ops.minimum(w, 0.5)
+
+    class Product(layers.Layer):
+        def build(self, input_shape: Any) -> None:
+            self.w = self.add_weight(shape=(2,), initializer="ones")
+
+        def call(self, inputs: Any) -> Any:
+            return inputs * self.w
+
+    optimizer: Any = optimizers.SGD(0.25)
+    layer = Product()
+    model = keras.Sequential([keras.Input((2,)), layer])
+    variable: Any = keras.Variable([1.0, 1.0]) if kind == "variable" else layer.w
+    if kind == "compiled":
+        model.compile(optimizer, "mse")
+    else:
+        optimizer.build([variable])
+
+    @wrapped
+    def step(target: Any) -> None:
+        with keras.GradientTape() as tape:
+            loss = ops.sum((variable - target) ** 2)
+        optimizer.apply_gradients([(tape.gradient(loss, variable), variable)])
+
+    for constraint, expected in (
+        ("non_neg", [0.0, 3.0]),
+        (None, [-1.5, 3.0]),
+        (Half(), [-1.5, 0.5]),
+        ("non_neg", [0.0, 3.0]),
+    ):
+        variable.constraint = constraint
+        for _ in range(2):
+            variable.assign([1.0, 1.0])
+            step(np.float32([-4.0, 5.0]))
+            np.testing.assert_array_equal(variable.numpy(), expected)
+    assert optimizer.iterations == 8
+
+
 def test_the_state_is_saved(tmp_path: Path) -> None:
     model = small_model()
     model.compile(optimizers.Adam(0.05), "mse")

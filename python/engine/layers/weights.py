@@ -69,6 +69,13 @@ def penalty_and_constraint_fields(**weights: WeightSpec) -> dict[str, Any]:
     return found
 
 
+def constraint_fields(constraint: Constraint | None, shape: Shape) -> dict[str, Any]:
+    """Returns the fields of a variable of a program for its constraint, if the core knows it."""
+    if constraint is None or constraint._is_custom:
+        return {}
+    return {"weight_constraint": constraint._lower(len(shape))}
+
+
 def checked_weights(weights: Sequence[ArrayLike], shapes: Sequence[Shape], owner: str) -> list[Float32]:
     """Returns `weights` as float32 arrays of these shapes; an error says which one doesn't fit."""
     arrays = [np.asarray(array) for array in weights]

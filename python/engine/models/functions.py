@@ -28,6 +28,7 @@ from engine.layers.layer import Layer, Part
 from engine.layers.leaf import Leaf
 from engine.layers.nodes import NodeLeaf, WeightsLeaf
 from engine.layers.symbols import CallArguments
+from engine.layers.weights import constraint_fields
 from engine.models.network import CallMode, Flattening, Network, Value, inner_graph
 from engine.models.stack import Lowering
 from engine.models.wiring import Shapes, Wiring
@@ -559,7 +560,8 @@ class FunctionLowering(_Recorded):
         weight = owner._specs[index]
         shape = tuple(map(Extent, weight.shape))
         if first is None:
-            fields = variable_node(weight.shape, owner._stored_arrays()[index].is_flat)
+            constraint = constraint_fields(weight.constraint, weight.shape)
+            fields = variable_node(weight.shape, owner._stored_arrays()[index].is_flat, **constraint)
             return NodeLeaf(Node("variable", (), shape, fields), ())
         fields = {"variable": first + index, "shape": as_pairs(shape), "trainable": True}
         return NodeLeaf(Node("weight", (), shape, fields), ())

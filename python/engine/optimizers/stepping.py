@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from engine._core_interface.cpp import Float32, Program, WeightArray
 from engine._core_interface.operations import variable_node
 from engine._tracing.lazy import RecordedArray, capturing, prepare_for_change
+from engine.layers.weights import WeightSpec, constraint_fields
 from engine.optimizers.variables import Tracked
 
 
@@ -75,6 +77,8 @@ class Stepper:
         self._optimizer, self._tracked = optimizer, list(tracked)
         self._places = {(variable.owner, variable.number): index for index, variable in enumerate(tracked)}
         self._programs: dict[tuple[int, ...], Program] = {}
+        self._specs = list[WeightSpec]()
+        self._follow_weights()
 
     def place_of(self, weight: Any) -> int:
         """Returns the position of a weight among those of the optimizer.
@@ -107,7 +111,10 @@ class Stepper:
         nodes, arrays = list[dict[str, Any]](), list[WeightArray]()
         for variable in self._tracked:
             arrays.append(variable.owner._stored_arrays()[variable.number])
-            nodes.append(_variable(variable, arrays[-1].is_flat))
+            fields = constraint_fields(variable.constraint, variable.shape)
+            nodes.append(
+                variable_node(variable.shape, arrays[-1].is_flat, trainable=variable.trainable, **fields)
+            )
         for index, place in enumerate(indices):
             shape = [[length, 0] for length in self._tracked[place].shape]
             nodes.append(
@@ -121,8 +128,20 @@ class Stepper:
         program.compile([], self._optimizer._lower(self._tracked), [], state=self._optimizer._state)
         return program
 
+    def _follow_weights(self) -> None:
+        """Takes the constraints and regularizers that the weights have now. Programs have those of the time they were built."""
+        specs = [variable.owner._weights[variable.number]._spec for variable in self._tracked]
+        if len(specs) == len(self._specs) and all(map(operator.is_, specs, self._specs)):
+            return
+        self._tracked = [
+            variable._replace(regularizer=spec.regularizer, constraint=spec.constraint)
+            for variable, spec in zip(self._tracked, specs, strict=True)
+        ]
+        self._specs, self._programs = specs, {}
+
     def step(self, gradients: Sequence[Any], weights: Sequence[Any]) -> None:
         """Steps weights by their gradients."""
+        self._follow_weights()
         indices = [self.place_of(weight) for weight in weights]
         capture = capturing()
         if capture is not None:
@@ -149,15 +168,6 @@ class Stepper:
             if tracked.constraint is not None and tracked.constraint._is_custom:
                 variable = tracked.owner._weights[tracked.number]
                 variable.assign(tracked.constraint(variable._numbers()))
-
-
-def _variable(tracked: Tracked, flat: bool) -> dict[str, Any]:
-    """Returns the node for a weight. `flat` says whether the program that holds the weight stores it as a vector."""
-    constraint = tracked.constraint
-    fields: dict[str, Any] = {"trainable": tracked.trainable}
-    if constraint is not None and not constraint._is_custom:
-        fields["weight_constraint"] = constraint._lower(len(tracked.shape))
-    return variable_node(tracked.shape, flat, **fields)
 
 
 def without_missing(gradients: Sequence[Any], weights: Sequence[Any]) -> tuple[list[Any], list[Any]]:
