@@ -144,8 +144,8 @@ class Dense(Layer):
             "trainable": self.trainable,
         }
         own = self._weight_specs_for(input_shape)[: 1 + self.use_bias]
-        penalties = penalty_and_constraint_fields(**{weight.name: weight for weight in own})
-        operation = extended(operation, penalties)
+        of_weights = penalty_and_constraint_fields(**{weight.name: weight for weight in own})
+        operation = extended(operation, of_weights)
         if not activations.in_core(self.activation):
             shape = (*input_shape[:-1], self.units)
             return [operation, *lower_activation(self.activation, shape, self.trainable)]

@@ -231,7 +231,7 @@ class Flattening:
             masked = part._takes_mask and self._is_masked(given[0]) if given else False
             found = self._recording_of(part, samples, mode.recorded, options, masked)
             if found is not None:
-                outputs = self._recorded(found, given, mode)
+                outputs = self._add_recording(found, given, mode)
                 return self._after_recorded(part, given, options, outputs, mode.branch)
             given = [self.plain(value) for value in given]
         shapes = part._output_shapes_for(samples) if self._knows_shapes else [None]
@@ -259,7 +259,7 @@ class Flattening:
         if found is None:
             return False
         self.silent.add(value.number)
-        (penalty,) = self._recorded(found, [value], CallMode(branch=branch))
+        (penalty,) = self._add_recording(found, [value], CallMode(branch=branch))
         self._add_loss(penalty, (), branch)
         return True
 
@@ -275,7 +275,7 @@ class Flattening:
                 found = weight._recorded_penalty if weight.trainable and weight.regularizer else None
                 if found is not None:
                     value = self._weight(OfWeight(leaf, number), weight.shape)
-                    (penalty,) = self._recorded(found, [value], CallMode())
+                    (penalty,) = self._add_recording(found, [value], CallMode())
                     self._add_loss(penalty, (), None)
 
     def _is_masked(self, value: Value) -> bool:
@@ -296,7 +296,7 @@ class Flattening:
         found = part._recording_by_masks([value.shape for value in given], sources)
         if found is None:
             return None
-        output, *mask = self._recorded(found, given, CallMode(branch=branch))
+        output, *mask = self._add_recording(found, given, CallMode(branch=branch))
         self._add_penalty(part, output, branch)
         return [self._masked_by(output, mask[0]) if mask else output]
 
@@ -325,7 +325,7 @@ class Flattening:
             found = layer._recorded_calls.mask_recording(
                 [value.shape for value in given], options, [source is not None for source in sources]
             )
-            masks = [] if found is None else self._recorded(found, given, CallMode(branch=branch))
+            masks = [] if found is None else self._add_recording(found, given, CallMode(branch=branch))
             return [self._masked_by(value, *masks) for value in outputs] if masks else outputs
         if not any(source is not None for source in sources):
             return outputs
@@ -357,7 +357,7 @@ class Flattening:
         self.arguments.append(options)
         return Value(len(self.leaves) - 1, shape)
 
-    def _recorded(self, found: Recording, given: Sequence[Value], mode: CallMode) -> list[Value]:
+    def _add_recording(self, found: Recording, given: Sequence[Value], mode: CallMode) -> list[Value]:
         """Adds what a function has recorded, and returns its outputs."""
         branch = mode.branch
         computed: list[list[Value]] = []
