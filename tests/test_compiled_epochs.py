@@ -11,7 +11,7 @@ from optimizer_cases import OPTIONS, RULES, WITH_OPTIONS
 
 import engine as keras
 from engine import layers, metrics, ops, optimizers
-from engine._core_interface.cpp import FunctionSequence, Program, accumulate
+from engine._core_interface.cpp import Dataset, FunctionSequence, Program, accumulate
 from engine.optimizers.variables import Tracked
 
 RNG = np.random.default_rng(11)
@@ -768,3 +768,63 @@ def test_programs_of_the_same_weights_use_one_state() -> None:
     home.use_state(alone.state)
     with pytest.raises(ValueError, match="lacks a variable"):
         home.call([gradient], 3, 0.5)
+
+
+def test_steps_within_products_want_the_state_of_their_variable() -> None:
+    x, kernel = [[4, 0], [6, 0]], [[6, 0], [3, 0]]
+    y, number = [[4, 0], [3, 0]], list[list[int]]()
+    product = [
+        {"kind": "argument", "index": 0, "inputs": [], "input_shapes": [], "shape": x},
+        {
+            "kind": "dense",
+            "inputs": [0],
+            "units": 3,
+            "activation": "linear",
+            "use_bias": False,
+            "trainable": True,
+        },
+    ]
+    total = {
+        "kind": "reduce",
+        "reduction": "sum",
+        "axes": [0, 1],
+        "inputs": [1],
+        "input_shapes": [y],
+        "shape": number,
+    }
+    weight = {
+        "kind": "weight",
+        "variable": 0,
+        "trainable": True,
+        "inputs": [],
+        "input_shapes": [],
+        "shape": kernel,
+    }
+    gradients = {"kind": "gradients", "inputs": [2, 3], "input_shapes": [number, kernel], "shape": number}
+    gradient = {"kind": "gradient", "index": 0, "inputs": [4], "input_shapes": [number], "shape": kernel}
+    step = {"kind": "step", "inputs": [3, 5], "input_shapes": [kernel, kernel], "shape": kernel}
+    adam = optimizers.Adam()._lower([Tracked("", True)])
+
+    home, other = (
+        Program.function([*product, total, weight, gradients, gradient, step], [2], 4) for _ in range(2)
+    )
+    for program in (home, other):
+        program.compile([], adam, [])
+    ones = np.ones((4, 6), np.float32)
+    home.call([ones], 1, 0.5)
+    stepped, slot = home.variables[0], home.state.read("slot", 0)[0]
+    assert np.all(stepped < 0)
+    assert np.all(slot > 0)
+    other.use_state(home.state)
+    with pytest.raises(ValueError, match="lacks a variable that the program steps: number 0; use a state"):
+        other.call([ones], 1, 0.5)
+    assert not np.any(other.variables[0])
+    assert home.state.read("slot", 0)[0].tobytes() == slot.tobytes()
+
+    model = Program(6, [product[1] | {"inputs": [-1]}])
+    loss = {"kind": "mean_squared_error"}
+    model.compile([loss], adam, [], state=home.state)
+    run = model.begin("train", Dataset(ones, np.ones((4, 3), np.float32)), 4)
+    with pytest.raises(ValueError, match="lacks a variable"):
+        run.advance(0, 1, np.array([0.5]))
+    assert not np.any(model.variables[0])

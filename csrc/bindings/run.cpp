@@ -220,7 +220,7 @@ int64_t Run::stretch(int64_t cursor, int64_t end, const double* learning_rates, 
   RunArguments arguments;
   arguments.training = training_.get();
   arguments.weights = program_->weights();
-  arguments.state = program_->state();
+  arguments.state = program_->state_for(executable.graph());
   arguments.scratch = workspace_->scratch.data();
   arguments.data = data_;
   arguments.sparse = sparse_.get();

@@ -313,7 +313,7 @@ class Assembly {
   }
 
   void add_steps(const std::vector<WeightPenalty>& penalties) {
-    graph_->steps_variables = !graph_->learning.empty();
+    graph_->stepped = graph_->learning;
     fold_sum_into_dense(*graph_);
     fold_activation_gradient_into_dense(*graph_);
     sum_into_gradients(*graph_);

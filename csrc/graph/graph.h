@@ -72,13 +72,15 @@ class Graph {
   std::vector<Output> outputs;
   std::vector<ValueId> kept;                // that operations to come read, so that no rewrite may remove them
   std::vector<ValueId> activity_penalties;  // per-row values: penalties on what passes through layers
-  /// Variables whose gradients are stored, in ascending order. The others are stepped where their gradient arises.
+  /// Variables whose gradients are stored: ascending in a training, in the order of their steps in a function. The
+  /// others are stepped where their gradient arises.
   std::vector<int> learning;
   /// The gradient of each of them.
   std::vector<ValueId> gradients;
+  /// All variables that an optimizer steps, wherever it does.
+  std::vector<int> stepped;
   int64_t batch = 0;  // samples of every batch; 0: any number
   bool has_host_operations = false;
-  bool steps_variables = false;            // whether an optimizer steps variables
   bool joins_samples_in_training = false;  // whether the outputs of a sample depend on the other samples of the batch
   bool joins_samples = false;              // the same, in predictions, too
   double multiply_adds = 0.0;              // of the forward products, for one sample

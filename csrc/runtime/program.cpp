@@ -83,10 +83,15 @@ void Program::set_state(std::shared_ptr<OptimizerState> state, const OptimizerSp
   state_offsets_.swap(offsets);
 }
 
-OptimizerStateView Program::state() const {
+OptimizerStateView Program::state_for(const graph::Graph& graph) const {
   OptimizerStateView view;
   if (state_) view = state_->view();
   view.offsets = state_offsets_.data();
+  for (const int v : graph.stepped) {
+    if (state_offsets_[static_cast<size_t>(v)] >= 0) continue;
+    throw std::invalid_argument("the optimizer's state lacks a variable that the program steps: number " +
+                                std::to_string(v) + "; use a state that was made for all of its variables");
+  }
   return view;
 }
 
@@ -94,7 +99,7 @@ void Program::call(const std::shared_ptr<Workspace>& workspace, const ArgumentVi
                    int64_t step, double learning_rate) {
   static const TrainingSpec no_training;  // of functions that compute gradients but step no weights
   const Executable& executable = *workspace->executable;
-  const bool learns = executable.graph().steps_variables;
+  const bool learns = !executable.graph().stepped.empty();
   if (learns && !workspace->training) {
     throw std::invalid_argument("compile a function with an optimizer before it steps weights");
   }
@@ -111,12 +116,7 @@ void Program::call(const std::shared_ptr<Workspace>& workspace, const ArgumentVi
     {
       const auto lock = lock_for(graph::Mode::kFunction);
       run.weights = weights();
-      run.state = state();
-      for (const int v : executable.graph().learning) {
-        if (run.state.offsets[v] < 0) {
-          throw std::invalid_argument("the optimizer's state lacks a variable that the function steps");
-        }
-      }
+      run.state = state_for(executable.graph());
       cursor = device_.run(executable, run, cursor, executable.steps(), [] { return true; });
       if (learns && cursor == executable.steps()) state_->set_iterations(step);
     }

@@ -49,7 +49,8 @@ class Program {
   void use_state(std::shared_ptr<OptimizerState> state);
   /// Null before `compile`. Who reads it holds the lock.
   const std::shared_ptr<OptimizerState>& optimizer_state() const { return state_; }
-  OptimizerStateView state() const;
+  /// What the steps of a graph read of it. Throws std::invalid_argument where it lacks a variable that they step.
+  OptimizerStateView state_for(const graph::Graph& graph) const;
 
   /// Returns a workspace for batches of up to `rows` rows on up to `threads` threads, which nobody else uses while it
   /// is held. `compressed` says whether the rows of the data set are compressed.
