@@ -13,6 +13,7 @@ import reference_losses
 import reference_optimizers
 
 from engine import activations, losses, optimizers
+from engine._tracing import custom_gradients
 from engine._tracing.dispatch import operation_names
 from engine.export import c_functions, onnx_format
 
@@ -86,3 +87,10 @@ def test_every_optimizer_has_its_rows() -> None:
     used = {cls._kind for cls in derived(optimizers.Optimizer) if hasattr(cls, "_kind")}
     assert {name for _, name in rows("Optimizer")} == used, "engine/optimizers"
     assert {*reference_optimizers.RULES} == used, "tests/reference_optimizers.py"
+
+
+def test_a_rule_for_gradients_may_record_what_the_core_reads_in_one() -> None:
+    source = (CSRC / "graph" / "operations" / "custom_gradient.cpp").read_text("utf-8")
+    listed = re.search(r"kArrayKinds\[\] = {(.*?)};", source, re.DOTALL)
+    assert listed is not None
+    assert set(re.findall(r'"(\w+)"', listed[1])) == custom_gradients._KINDS

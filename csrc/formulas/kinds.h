@@ -42,11 +42,13 @@ enum class Precision {
 inline constexpr const char* kPrecisionNames[] = {"float32", "tensorfloat32", "bfloat16", "float16"};
 
 enum class Activation {
+  // Of elements; the gradient reads the output. The first two are fused with products.
   kLinear,
   kRelu,
   kSigmoid,
   kTanh,
   kExponential,
+  // Of elements; the gradient reads the input.
   kSilu,
   kGelu,
   kGeluTanh,
@@ -70,6 +72,7 @@ enum class Activation {
   kSoftShrink,
   kHardShrink,
   kThreshold,
+  // Of rows.
   kSoftmax,
   kLogSoftmax,
   kSparsemax
@@ -311,7 +314,7 @@ struct CorrectionLimits {
   float rmin, rmax, dmax;
 };
 
-/// The rules of ScaleColumns: a gain and a shift, or the slope of negative inputs (PReLU).
+/// The rules of graph::ColumnScale: a gain and a shift, or the slope of negative inputs (PReLU).
 enum class ColumnRule { kScaled, kLeaky };
 inline constexpr int kColumnRules = 2;
 

@@ -49,7 +49,8 @@ class Attributes {
   Enum choice(const char* key, const char* const (&names)[N]) const {
     return static_cast<Enum>(has(key) ? place_of(text(key), names, static_cast<int>(N), key) : 0);
   }
-  /// Penalties and constraint of the variable `name`, from keys such as `kernel_l2`.
+  /// Penalties and constraint of a variable, from keys such as `kernel_l2`. `name` is "kernel" for what multiplies
+  /// (also gains and tables), and "bias" for what is added (also shifts).
   VariableSpec variable(const std::string& name) const;
 
   /// `text` as an index into `names`; throws std::invalid_argument with all of them.

@@ -88,7 +88,7 @@ struct MetricSpec {
   bool masked = false;     // whether evaluations leave out what the mask of the output does
   bool by_batch = false;   // whether it is the mean of one number for each batch, whatever its size
   float threshold = 0.5f;  // of a value; for top-k metrics, k
-  // For sums; see MetricSumRows.
+  // For sums; see MetricSumRowsArgs.
   std::vector<float> thresholds;
   bool even = false, below_zero = false, by_column = false, logits = false;
   int64_t column = -1, top_k = 0;

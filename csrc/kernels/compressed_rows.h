@@ -14,7 +14,7 @@ struct CompressedRows {
   const float* values;
 };
 
-/// The samples of a batch, indexed like Gather's rows.
+/// The samples of a batch, indexed like the rows of GatherArgs.
 struct CompressedBatch {
   CompressedRows rows;
   const int32_t* order;

@@ -8,8 +8,8 @@ namespace {
 
 using Optimizers = Types<Sgd, Momentum, Nesterov, Adam>;
 
-/// Without shrinkage, Adam's step saves 3 % of the instructions of a batch of the textbook's network. The other steps do
-/// less arithmetic for each number that they read, and take the one way for both.
+/// Without shrinkage, Adam's step saves 3 % of the instructions of a batch of the textbook's network. The other steps
+/// do less arithmetic for each number that they read, and take the one way for both.
 template <class Opt>
 void fill(KernelTable& table) {
   constexpr Shrinkage kUnshrunken = Opt::kKind == Optimizer::kAdam ? Shrinkage::kNone : Shrinkage::kSome;

@@ -32,8 +32,8 @@ struct Range {
   int64_t end = 0;
 };
 
-/// A panel of a matrix, or some columns of it. `columns` are counted from the panel's first one, which is column
-/// `first` of the matrix.
+/// A panel of a matrix as it is stored, or some columns of it; those that are packed for a product (pack.h) are others.
+/// `columns` are counted from the panel's first one, which is column `first` of the matrix.
 struct Panel {
   int64_t first;
   int64_t offset;  // of the panel, in floats from the first panel on

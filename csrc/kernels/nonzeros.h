@@ -1,5 +1,12 @@
 // Records of the nonzero elements of rows: those of a training set are made once, and the products of the first layer
 // then visit these elements only. Part of the interface of table.h.
+//
+// What holds zeros back has three names, by who makes it and when:
+// - SparseRows (runtime/sparse_rows.h): the records of a dense data set, made once, before its first run.
+// - NonZeros (here): the records of one batch, in scratch; the step that reads or computes its rows makes them, and in
+//   training the first product adds their transpose.
+// - CompressedRows (compressed_rows.h): the caller's own CSR matrix, as it is; nothing is made.
+// Target::kSparse is none of these: it says that targets are class indices.
 #pragma once
 #include <cstdint>
 

@@ -1,5 +1,6 @@
 // Packing: rows of A are copied into panels of mr rows, and columns of B into panels of nr columns, which the tiles of
-// gemm.h then read from end to end. Rows of A and columns of B are called lines here. What comes next is prefetched
+// gemm.h then read from end to end. These are copies, which last for a product; the panels in which weights are stored
+// (layout.h) are others. Rows of A and columns of B are called lines here. What comes next is prefetched
 // into the L2 cache, which can wait for more cache lines at once than L1 can.
 #pragma once
 #include "kernels/simd.h"

@@ -254,7 +254,7 @@ struct NoiseArgs {
   Range rows, columns;
   uint64_t seed;
   uint64_t step;
-  int64_t first;  // as in Dropout
+  int64_t first;  // as in DropoutArgs
   bool shared;    // whether all rows get the same numbers
   double rate;
   float mean, scale;
@@ -290,7 +290,7 @@ struct GatherArgs {
   int64_t samples;  // ... less than this
 };
 
-/// Encodes rows, indexed like Gather's, as records of their nonzero elements (nonzeros.h).
+/// Encodes rows, indexed like those of GatherArgs, as records of their nonzero elements (nonzeros.h).
 struct RecordRowsArgs {
   const void* data;
   int64_t stride;
@@ -320,8 +320,8 @@ struct NonFiniteArgs {
 // ---- Losses and metrics --------------------------------------------------------------------------------------------
 // Files: losses.h, narrow_rows.h, metrics.h, metric_sums.h
 
-/// The targets of a batch, whose samples are indexed like Gather's rows: `labels` (class indices), or `dense` (, n) for
-/// each row of outputs.
+/// The targets of a batch, whose samples are indexed like the rows of GatherArgs: `labels` (class indices), or `dense`
+/// (, n) for each row of outputs.
 struct Targets {
   const int32_t* labels;
   const float* dense;

@@ -22,8 +22,7 @@ using graph::reads;
 using graph::updates;
 using graph::writes;
 
-// ---- Steps made by hand
-// ----------------------------------------------------------------------------------------------
+// ---- Steps made by hand --------------------------------------------------------------------------------------------
 
 struct EmptyStep final : Step {
   EmptyStep(Split split, std::vector<Operand> used) : Step(nullptr, split) { operands = std::move(used); }
@@ -113,8 +112,7 @@ bool steps_by_hand() {
   return right;
 }
 
-// ---- Networks
-// --------------------------------------------------------------------------------------------------------
+// ---- Networks ------------------------------------------------------------------------------------------------------
 
 struct Interval {
   int64_t begin, end;

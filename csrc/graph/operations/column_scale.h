@@ -75,8 +75,7 @@ struct ColumnScaleAttributes {
 };
 
 ColumnScaleAttributes read_column_scale(const Attributes& attributes);
-/// `x` with gain and shift, which are the variables `first` and `first` + 1 of the node; `x` itself where it has
-/// neither.
+/// `x` with gain and shift, which are constants or the first variables of the node; `x` itself where it has neither.
 ValueId add_column_scale(Builder& builder, ValueId x, const ColumnScaleAttributes& attributes);
 
 std::shared_ptr<Layer> read_column_scale_layer(const Attributes& attributes);

@@ -18,7 +18,7 @@ constexpr int kUpstream = -1;   // the gradient by the output
 constexpr int kOutput = -2;     // the output itself
 constexpr int kFirstRead = -3;  // the first array of the forward pass
 
-/// Kinds of nodes that need nothing but arrays.
+/// Kinds of nodes that need nothing but arrays. `_KINDS` in _tracing/custom_gradients.py has the same.
 constexpr const char* kArrayKinds[] = {"constants", "random",      "map",          "reduce", "cumulative_sum",
                                        "reshape",   "host",        "transpose",    "slice",  "join",
                                        "gather",    "contraction", "stop_gradient"};

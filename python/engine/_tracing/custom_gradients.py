@@ -20,7 +20,7 @@ from engine._tracing.trace import Computed, Node, Origin, Trace, TracedArray, as
 # How the nodes of a rule name what they read: a number from 0 is a node of the rule, -1 is the gradient with respect to the
 # output, -2 is the output, and -3, -4, ... are the arrays of the forward pass that the rule reads.
 _UPSTREAM, _OUTPUT, _FIRST_READ = -1, -2, -3
-# Kinds of nodes that a rule may have.
+# Kinds of nodes that a rule may have; `kArrayKinds` in csrc/graph/operations/custom_gradient.cpp has the same.
 _KINDS = frozenset((
     "constants", "random", "map", "reduce", "cumulative_sum", "reshape", "transpose", "slice", "join", "gather",
     "contraction", "stop_gradient", "host",
