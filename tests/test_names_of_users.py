@@ -162,7 +162,7 @@ def test_attributes_of_users_change_nothing(kind: type, on_class: bool) -> None:
 
 def test_the_names_are_those_that_the_library_uses() -> None:
     """This checks that the test above tries the right names."""
-    assert {"lower", "makes_mask", "parts", "weights_for"} <= set(names_for(Scale))
+    assert {"lower", "makes_mask", "parts", "weight_specs_for"} <= set(names_for(Scale))
     assert {"kind", "slots", "batches"} <= set(names_for(Warmer))
     assert {"built_graph", "feature_names", "facts"} <= set(names_for(Network))
 

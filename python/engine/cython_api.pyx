@@ -70,12 +70,12 @@ cdef class Predictor:
 
         if not isinstance(model, Model):
             raise TypeError(f"`model` must be a model such as Sequential, got {type(model).__name__}")
-        if model._program is None:
+        if model._built_graph.program is None:
             raise ValueError(
                 "`model` has no weights yet: give its first layer an `input_shape`, or call "
                 "model.build((None, ...)) or `fit` before")
         self.together = integer(together, "together", 1, 2**20)
-        self._model, self._program = model, model._program
+        self._model, self._program = model, model._built_graph.program
         self._handle = api.open(<void*>self._program, self.together)
         self.inputs, self.outputs = api.inputs(self._handle), api.outputs(self._handle)
         for name, wanted, has in (("inputs", inputs, self.inputs), ("outputs", outputs, self.outputs)):
@@ -92,7 +92,7 @@ cdef class Predictor:
         Raises:
             ValueError: if the model has been given other layers.
         """
-        if self._model._program is not self._program:
+        if self._model._built_graph.program is not self._program:
             raise ValueError("the model has been given other layers since: make a new Predictor")
         with nogil:
             api.refresh(self._handle)
