@@ -120,7 +120,7 @@ void add_fit(const graph::ModelSpec& model, const TrainingSpec& training, const 
     RunArguments arguments;
     arguments.training = workspace->training.get();
     arguments.weights = program.weights();
-    arguments.state = program.state();
+    arguments.state = program.state_for(executable.graph());
     arguments.scratch = workspace->scratch.data();
     arguments.data = data;
     arguments.sparse = sparse.values == RecordValues::kNone ? nullptr : &sparse;
