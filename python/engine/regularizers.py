@@ -97,25 +97,30 @@ _registry: Registry[Regularizer] = Registry("regularizer", Regularizer)
 class _ElementwisePenalty(Regularizer):
     """The base class of L1 and L2 penalties, `l1 * sum(abs(x)) + l2 * sum(x**2)`."""
 
-    l1: float = 0.0
-    l2: float = 0.0
+    @property
+    def _factors(self) -> tuple[float, float]:
+        """Returns `l1` and `l2`, with 0 for one that a class doesn't have."""
+        return vars(self).get("l1", 0.0), vars(self).get("l2", 0.0)
 
     def __call__(self, x: ArrayLike) -> float:
         """Returns the penalty on the array `x`."""
+        l1, l2 = self._factors
         if contains_symbolic(x):
-            penalties = [ops.sum(ops.abs(x)) * self.l1] if self.l1 else []
-            penalties += [ops.sum(ops.square(x)) * self.l2] if self.l2 else []
+            penalties = [ops.sum(ops.abs(x)) * l1] if l1 else []
+            penalties += [ops.sum(ops.square(x)) * l2] if l2 else []
             return sum(penalties[1:], penalties[0]) if penalties else ops.sum(x) * 0.0  # type: ignore[no-any-return] # a symbol
         array = np.asarray(x, np.float64)
-        return float(self.l1 * np.sum(np.abs(array)) + self.l2 * np.sum(np.square(array)))
+        return float(l1 * np.sum(np.abs(array)) + l2 * np.sum(np.square(array)))
 
     def gradient(self, x: ArrayLike) -> Array:
         """Returns `l1 * sign(x) + 2 * l2 * x`, with 1 as the sign of 0, as in JAX."""
+        l1, l2 = self._factors
         array = np.asarray(x, np.float64)
-        return np.asarray(self.l1 * np.where(array < 0, -1.0, 1.0) + 2 * self.l2 * array)
+        return np.asarray(l1 * np.where(array < 0, -1.0, 1.0) + 2 * l2 * array)
 
     def _lower(self, weight: str) -> dict[str, Any]:
-        return {f"{weight}_l1": self.l1, f"{weight}_l2": self.l2}
+        l1, l2 = self._factors
+        return {f"{weight}_l1": l1, f"{weight}_l2": l2}
 
 
 @_registry.register()
