@@ -41,7 +41,7 @@ from engine._tracing.symbolic import (
     recorded_ufunc,
     sequence_like,
 )
-from engine._tracing.trace import Computed, Input, OfWeight, Trace, TracedArray, Use, as_traced
+from engine._tracing.trace import Input, OfWeight, Trace, TracedArray, Use, as_traced
 
 # Functions of `engine.ops` that get functions of the user. Tapes run them as written, on the numbers, and record what the
 # user's functions do.
@@ -258,10 +258,9 @@ class LazyTrace(Trace):
             return array
         return self.add("reshape", (array,), array.extents, "float32")  # which reads it at this place
 
-    def called(
-        self, part: Any, inputs: Sequence[TracedArray], mode: bool | None, arguments: Any
+    def call(
+        self, part: Any, inputs: Sequence[TracedArray], training: bool | None = None, arguments: Any = None
     ) -> tuple[TracedArray, ...]:
-        """Appends a call of a layer or a model, which creates its weights, and returns its outputs."""
         samples = [symbol._sample for symbol in inputs]
         shapes = part._output_shapes_for(samples)
         if not part._has_weights:
@@ -269,22 +268,18 @@ class LazyTrace(Trace):
         self._require_readable(part, inputs)
         self._begin()
         count = inputs[0].extents[0].fixed
-        outputs = tuple(shape_for_samples(full_shape(shape), count) for shape in shapes)
+        lengths = tuple(shape_for_samples(full_shape(shape), count) for shape in shapes)
         self.dtypes.append("float32")
-        self.entries.append(Use(part, tuple(symbol.view for symbol in inputs), outputs, mode, arguments))
-        entry = len(self.entries) - 1
-        self._record_change(self.functions.changed_by(part, samples, mode, arguments))
-        results = tuple(
-            RecordedArray(self, Computed(entry, number), shape, "float32")
-            for number, shape in enumerate(outputs)
-        )
+        views = tuple(symbol.view for symbol in inputs)
+        outputs: Any = self._append_use(Use(part, views, lengths, training, arguments))
+        self._record_change(self.functions.changed_by(part, samples, training, arguments))
         if any(symbol._keras_mask is not None for symbol in inputs if isinstance(symbol, RecordedArray)) or (
             part._may_make_mask
         ):
-            for array, masked in zip(results, self.functions.masks(self, results), strict=True):
+            for array, masked in zip(outputs, self.functions.masks(self, outputs), strict=True):
                 if masked:
                     array._keras_mask = self.add("mask_as_array", (array,), array.extents[:-1], "bool")
-        return results
+        return outputs  # type: ignore[no-any-return] # symbols
 
     def _require_readable(self, part: Any, inputs: Sequence[TracedArray]) -> None:
         """Raises ValueError if a layer or a model gets numbers that aren't indices of its embeddings, or that float32 rounds."""
@@ -654,13 +649,6 @@ class RecordedArray(TracedArray):
             if trace is not None and trace.may_differentiate and function.__name__ in _WITHOUT_RULE:
                 raise _no_rule(function.__name__) from None
             return function(*numbers_of(args), **numbers_of(kwargs))
-
-    @staticmethod
-    def _called_by(
-        layer: Any, inputs: Sequence[TracedArray], mode: bool | None, arguments: Any
-    ) -> tuple[TracedArray, ...]:
-        trace: Any = trace_for(inputs) or LazyTrace()
-        return trace.called(layer, [as_recorded(array, trace) for array in inputs], mode, arguments)  # type: ignore[no-any-return] # symbols
 
     def stopped(self) -> RecordedArray:
         """Returns the same numbers, through which no derivative is computed."""

@@ -83,7 +83,7 @@ def _is_constant(result: Any) -> bool:
     return isinstance(result, (bool, int, float, np.ndarray, np.generic))
 
 
-def with_modes(otherwise: Recording, in_training: Recording) -> Recording:
+def with_both_branches(otherwise: Recording, in_training: Recording) -> Recording:
     """Returns one recording for both values of the argument `training`.
 
     Entries that both recordings have come once, and those of one alone belong to a branch. Where outputs differ, a node
@@ -96,10 +96,10 @@ def with_modes(otherwise: Recording, in_training: Recording) -> Recording:
     Raises:
         ValueError: if the two return different structures or shapes.
     """
-    for recording, mode in ((otherwise, False), (in_training, True)):
+    for recording, training in ((otherwise, False), (in_training, True)):
         for number, entry in enumerate(recording.trace.entries):
-            if isinstance(entry, Use) and entry.mode is mode:  # `call` passes its own `training` on
-                recording.trace.entries[number] = entry._replace(mode=None)
+            if isinstance(entry, Use) and entry.training is training:  # `call` passes its own `training` on
+                recording.trace.entries[number] = entry._replace(training=None)
     if otherwise.packed != in_training.packed:
         msg = "`call` must return the same structure for training=True and training=False"
         raise ValueError(msg)
@@ -160,8 +160,8 @@ def _same_entry(first: Node | Use, other: Node | Use) -> bool:
             for name, value in first.fields.items()
         )
     if isinstance(first, Use) and isinstance(other, Use):
-        same = (first.part is other.part) and (first.inputs, first.mode) == (other.inputs, other.mode)
-        return same and _same_arguments(first.given, other.given)
+        same = (first.part is other.part) and (first.inputs, first.training) == (other.inputs, other.training)
+        return same and _same_arguments(first.arguments, other.arguments)
     return False
 
 

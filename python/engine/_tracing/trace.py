@@ -98,9 +98,9 @@ class Use(NamedTuple):
     inputs: tuple[View, ...]
     shapes: tuple[Extents, ...]
     """The shapes of its outputs."""
-    mode: bool | None
+    training: bool | None
     """The argument `training` of the call; None if it follows the batch."""
-    given: Any
+    arguments: Any
     """The further arguments of the call, `CallArguments`; None if there are none."""
 
 
@@ -144,29 +144,30 @@ class Trace:
     def require(self, array: TracedArray, limits: IndexRange | ExactIntegers) -> None:
         """Raises ValueError if the numbers of an array are known, and aren't those that they must be."""
 
-    def use(
-        self,
-        part: Any,
-        inputs: Sequence[TracedArray],
-        shapes: Sequence[Any],
-        mode: bool | None,
-        arguments: Any,
+    def call(
+        self, part: Any, inputs: Sequence[TracedArray], training: bool | None = None, arguments: Any = None
     ) -> tuple[TracedArray, ...]:
-        """Appends a call of a layer or a model, and returns its outputs.
+        """Appends a call of a layer or a model, which creates its weights, and returns its outputs.
 
         Args:
             part: the layer or model.
             inputs: its inputs.
-            shapes: the shape of one sample of each output.
-            mode: see `Use`.
+            training: see `Use`.
             arguments: see `Use`.
         """
-        outputs = tuple(map(full_shape, shapes))
-        self.entries.append(Use(part, tuple(array.view for array in inputs), outputs, mode, arguments))
+        samples = [symbol._sample for symbol in inputs]
+        shapes = part._output_shapes_for(samples)
+        part._build_for_inputs(samples)
+        views = tuple(symbol.view for symbol in inputs)
+        return self._append_use(Use(part, views, tuple(map(full_shape, shapes)), training, arguments))
+
+    def _append_use(self, use: Use) -> tuple[TracedArray, ...]:
+        """Appends a call, and returns its outputs."""
+        self.entries.append(use)
         entry = len(self.entries) - 1
         return tuple(
             self.symbol(self, Computed(entry, number), shape, "float32")
-            for number, shape in enumerate(outputs)
+            for number, shape in enumerate(use.shapes)
         )
 
     def constant(self, value: Any) -> TracedArray:
@@ -299,20 +300,6 @@ class TracedArray(Symbolic):
     def as_dtype(self, dtype: str) -> TracedArray:
         """Returns the same numbers under another dtype."""
         return self.trace.symbol(self.trace, self.origin, self.extents, dtype)
-
-    def through(self, layer: Any, training: bool | None = None, arguments: Any = None) -> TracedArray:
-        """Returns the output of a layer or model with one output that is called on this symbol."""
-        return self._called_by(layer, [self], training, arguments)[0]
-
-    @staticmethod
-    def _called_by(
-        layer: Any, inputs: Sequence[TracedArray], mode: bool | None, arguments: Any
-    ) -> tuple[TracedArray, ...]:
-        """Records a call of a layer or model on symbols, and returns its outputs."""
-        samples = [array._sample for array in inputs]
-        shapes = layer._output_shapes_for(samples)
-        layer._build_for_inputs(samples)
-        return inputs[0].trace.use(layer, inputs, shapes, mode, arguments)
 
     def _record(self, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return implementation(operation)(*args, **kwargs)

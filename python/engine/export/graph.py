@@ -106,7 +106,7 @@ class Parts(NamedTuple):
         starts: its input layers.
         leaves: its layers in the order in which they compute, once for each use, and the nodes that functions recorded.
         owners: the layer that each of `leaves` belongs to.
-        modes: the argument `training` with which Python code calls each leaf, whatever the batch is for; None is none.
+        training_of_leaves: the argument `training` with which Python code calls each leaf, whatever the batch is for; None is none.
         reads: for each of `leaves` the numbers of the leaves whose outputs it reads; negative ones are inputs.
         outputs: the numbers of the leaves whose outputs are those of the model.
         tokens: for each input the number of different indices, if it is indices; else None.
@@ -117,7 +117,7 @@ class Parts(NamedTuple):
     starts: Sequence[InputLayer]
     leaves: Sequence[Leaf]
     owners: Sequence[NamedLayer]
-    modes: Sequence[bool | None]
+    training_of_leaves: Sequence[bool | None]
     reads: Sequence[Sequence[int]]
     outputs: Sequence[int]
     tokens: Sequence[int | None]
@@ -184,7 +184,7 @@ def _predicting(parts: Parts) -> Parts:
     return parts._replace(
         leaves=[parts.leaves[number] for number in numbers_kept],
         owners=[parts.owners[number] for number in numbers_kept],
-        modes=[parts.modes[number] for number in numbers_kept],
+        training_of_leaves=[parts.training_of_leaves[number] for number in numbers_kept],
         reads=[moved(parts.reads[number]) for number in numbers_kept],
         outputs=moved(parts.outputs),
     )
@@ -330,7 +330,7 @@ class _Stages:
     def _add_layer(self, number: int, leaf: Leaf, input_shapes: Sequence[Shape], shape: Shape) -> None:
         read = tuple(self._value_of(origin) for origin in self._parts.reads[number])
         mask_shape = self._masks.shape_before(number, self.shapes)
-        if self._parts.modes[number]:
+        if self._parts.training_of_leaves[number]:
             _require_no_noise(self._parts.owners[number].name, leaf, input_shapes)
         before, incoming = self._count, read[0]
         for step in self._masks.around(number, _steps_of(leaf, input_shapes, mask_shape)):

@@ -221,10 +221,12 @@ class Softmax(Layer):
             {"kind": "custom", "units": math.prod(input_shape), "variables": [], "host": host, "groups": 1}
         ]
 
-    def _call_on_symbols(self, inputs: Any, mode: bool | None, mask: Any, given: CallArguments) -> Any:
+    def _call_on_symbols(
+        self, inputs: Any, training: bool | None, mask: Any, arguments: CallArguments
+    ) -> Any:
         """Returns the symbolic outputs; a mask of the call is applied to the numbers, and doesn't pass through."""
         if mask is None:
-            return super()._call_on_symbols(inputs, mode, None, given)
+            return super()._call_on_symbols(inputs, training, None, arguments)
         kept = ops.cast(mask, "float32") > 0.5  # noqa: PLR2004 # as in Keras
         try:
             replaced = ops.where(kept, inputs, _MASKED)
@@ -232,23 +234,23 @@ class Softmax(Layer):
             raise _wrong_mask(inputs.shape, kept.shape) from None
         if replaced.shape != inputs.shape:
             raise _wrong_mask(inputs.shape, kept.shape)
-        outputs = super()._call_on_symbols(replaced, mode, None, given)
+        outputs = super()._call_on_symbols(replaced, training, None, arguments)
         return ops.where(kept, outputs, 0.0)
 
-    def _outputs_of_program(self, inputs: Any, mode: bool | None, mask: Any) -> tuple[Tensor, Any]:
+    def _outputs_of_program(self, inputs: Any, training: bool | None, mask: Any) -> tuple[Tensor, Any]:
         """Returns the outputs, computed by NumPy if there is a mask, and their mask."""
         noted = mask_of(inputs)
         if mask is None and (noted is None or noted.shape != np.shape(inputs)):
-            return super()._outputs_of_program(inputs, mode, None)
-        given = np.asarray(noted if mask is None else mask)
-        outputs, _ = super()._outputs_of_program(np.asarray(inputs), mode, None)
-        kept = given if given.dtype == bool else given > 0.5  # noqa: PLR2004 # as in Keras
+            return super()._outputs_of_program(inputs, training, None)
+        values = np.asarray(noted if mask is None else mask)
+        outputs, _ = super()._outputs_of_program(np.asarray(inputs), training, None)
+        kept = values if values.dtype == bool else values > 0.5  # noqa: PLR2004 # as in Keras
         try:
             kept = np.broadcast_to(kept, outputs.shape)
         except ValueError:
-            raise _wrong_mask(outputs.shape, given.shape) from None
+            raise _wrong_mask(outputs.shape, values.shape) from None
         outputs = masked_softmax(np.asarray(inputs, np.float32), kept, self.axis).view(Tensor)
-        return outputs, noted if mask is None else given
+        return outputs, noted if mask is None else values
 
 
 def _wrong_mask(inputs: Sequence[int | None], mask: Sequence[int | None]) -> ValueError:

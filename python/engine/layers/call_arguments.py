@@ -25,13 +25,13 @@ def within_call(training: bool | None) -> AbstractContextManager[Any]:
     return ContextValue(_training_around, training)
 
 
-def training_of(given: Any) -> bool | None:
+def training_of(value: Any) -> bool | None:
     """Returns the argument `training` of a call: what it is given, or else that of the call around it; None if there is none.
 
     In a function that is recorded it is None: then what uses the recording decides.
     """
-    if given is not None:
-        return flag(given, "training")
+    if value is not None:
+        return flag(value, "training")
     return None if current.get() is not None else _training_around.get()
 
 

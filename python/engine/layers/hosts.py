@@ -68,7 +68,7 @@ class CustomLayerHost(NamedTuple):
         arguments: the arguments of the call, without the inputs.
         dtype: of the inputs, if they are integers or strings.
         coded: whether codes of integers may be among the inputs.
-        mode: the argument `training`, if Python code calls the layer with it whatever the batch is for.
+        training: the argument `training`, if Python code calls the layer with it whatever the batch is for.
     """
 
     layer: weakref.ref[CustomLayer]
@@ -78,7 +78,7 @@ class CustomLayerHost(NamedTuple):
     arguments: CallArguments | None = None
     dtype: str | None = None
     coded: bool = False
-    mode: bool | None = None
+    training: bool | None = None
 
     def __call__(self, step: LayerStep) -> None:
         """Computes the outputs of the layer, or its gradients."""
@@ -105,7 +105,7 @@ class CustomLayerHost(NamedTuple):
         arguments: CallArguments,
     ) -> None:
         with layer._adding() as added, self._noting(layer, step["training"]):
-            training = step["training"] if self.mode is None else self.mode
+            training = step["training"] if self.training is None else self.training
             outputs = layer._checked_call(inputs, training, mask, arguments)
             step["outputs"][...] = outputs.reshape(len(inputs), -1)
         layer._added = [*layer._added, *added] if self.use else added

@@ -444,7 +444,7 @@ class Part(Versioned):
         """The layers, without the models around them, in the order in which they compute, each as often as it is used."""
 
     @abstractmethod
-    def _modes_of_leaves(self, training: bool | None) -> list[bool]:
+    def _training_of_leaves(self, training: bool | None) -> list[bool]:
         """The argument `training` of each of `_leaves` if this part is called with `training`; None is no argument."""
 
     @property
@@ -470,24 +470,30 @@ class Part(Versioned):
         """Whether Python code of its own has a parameter for the mask of the inputs."""
         return False
 
-    def _call_in_model(self, inputs: Sequence[Any], training: bool | None, options: Mapping[str, Any]) -> Any:
+    def _call_in_model(
+        self, inputs: Sequence[Any], training: bool | None, arguments: CallArguments | None
+    ) -> Any:
         """Returns the outputs for arrays, one for each input.
 
         Args:
             inputs: the arrays.
             training: the argument of the call.
-            options: the further arguments of the call.
+            arguments: the further arguments of the call; None if there are none.
         """
         raise NotImplementedError
 
     def _recording_for(
-        self, samples: Sequence[Any], mode: bool | None, given: CallArguments | None, masked: bool = False
+        self,
+        samples: Sequence[Any],
+        training: bool | None,
+        arguments: CallArguments | None,
+        masked: bool = False,
     ) -> Any:
         """Returns what Python code of its own records, for inputs whose samples have the shapes `samples`.
 
         None is returned for what the core computes by operations of its own, and for what only Python can compute.
         """
-        del samples, mode, given, masked
+        del samples, training, arguments, masked
         return None  # a value
 
     @property
@@ -505,16 +511,18 @@ class Part(Versioned):
         return values[0] if len(values) == 1 else list(values)
 
     def _arguments_in_config(
-        self, given: CallArguments | None, count: int
+        self, arguments: CallArguments | None, count: int
     ) -> tuple[list[Any], dict[str, Any]]:
         """Returns the arguments of a call by position and by name, with slots in place of its inputs.
 
         Args:
-            given: the arguments beside the inputs.
+            arguments: the arguments beside the inputs.
             count: the number of inputs.
         """
         packed = self._packed_inputs([Slot(number) for number in range(count)])
-        return [packed if given is None or not self._may_be_recorded else given.inputs], dict(given or {})
+        return [packed if arguments is None or not self._may_be_recorded else arguments.inputs], dict(
+            arguments or {}
+        )
 
     def _output_shapes_for(self, samples: Sequence[Shape]) -> list[Shape]:
         """Returns the shape of one sample of each output, for input samples of the shapes `samples`."""
@@ -582,13 +590,13 @@ def _specs_of(shapes: Any) -> Any:
     return KerasTensor(tuple(shapes))
 
 
-def _shapes_within(given: Any) -> list[Any]:
+def _shapes_within(shapes: Any) -> list[Any]:
     """Returns the shapes in a structure of them, which may also be a single shape or None."""
-    if isinstance(given, dict):
-        return [shape for each in given.values() for shape in _shapes_within(each)]
-    if isinstance(given, (list, tuple)) and any(isinstance(each, (list, tuple, dict)) for each in given):
-        return [shape for each in given for shape in _shapes_within(each)]
-    return [] if given is None else [given]
+    if isinstance(shapes, dict):
+        return [shape for each in shapes.values() for shape in _shapes_within(each)]
+    if isinstance(shapes, (list, tuple)) and any(isinstance(each, (list, tuple, dict)) for each in shapes):
+        return [shape for each in shapes for shape in _shapes_within(each)]
+    return [] if shapes is None else [shapes]
 
 
 class Layer(Part, Leaf, Spec):
@@ -987,26 +995,26 @@ class Layer(Part, Leaf, Spec):
         else:
             self._ensure_arrays_for(samples[0])
 
-    def _build_for_samples(self, samples: Sequence[Any], given: CallArguments | None = None) -> None:
+    def _build_for_samples(self, samples: Sequence[Any], arguments: CallArguments | None = None) -> None:
         """Runs `build` for a call that is recorded, with the shapes of the symbols among its arguments."""
         if isinstance(samples[0], tuple) and not isinstance(samples[0], FullShape):
             require_compatible(self.input_spec, (None, *samples[0]), self.name)
-        given = self._recorded_calls.arguments(samples, given)
-        shapes, others = shapes_in(given, samples)
+        arguments = self._recorded_calls.arguments(samples, arguments)
+        shapes, others = shapes_in(arguments, samples)
         if isinstance(shapes, tuple) and shapes == (None, *samples[0]) and not others:
             self._build_for_sample(samples[0])
         elif self._sample_shape is None:
             self._run_build_of_user(samples[0], lambda: self._call_build_of_user(shapes, others))
 
-    def _build_for_arrays(self, arrays: Any, given: Mapping[str, Any]) -> None:
+    def _build_for_arrays(self, arrays: Any, arguments: Mapping[str, Any]) -> None:
         """Runs `build` for a call on arrays, with the shapes of those among its arguments."""
         if self._sample_shape is None:
             shapes = shapes_of_arrays(arrays)
             others = {
-                name: shapes_of_arrays(each) for name, each in given.items() if contains(each, np.ndarray)
+                name: shapes_of_arrays(each) for name, each in arguments.items() if contains(each, np.ndarray)
             }
             self._run_build_of_user(samples_in(arrays)[0], lambda: self._call_build_of_user(shapes, others))
-        elif isinstance(arrays, np.ndarray) and not self._parts() and not contains(given, np.ndarray):
+        elif isinstance(arrays, np.ndarray) and not self._parts() and not contains(arguments, np.ndarray):
             self._build_for_sample(arrays.shape[1:])  # what layers within can take is for them to say
 
     def _build_for_sample(self, sample: Shape) -> None:
@@ -1076,10 +1084,10 @@ class Layer(Part, Leaf, Spec):
             self._weights = self._weights or []
             self._sample_shape = sample
 
-    def _sample_of(self, given: Any) -> Shape:
+    def _sample_of(self, shape: Any) -> Shape:
         """Returns the shape of one sample for a shape that `build` got."""
-        alone = self._takes_scalars and isinstance(given, (list, tuple)) and len(given) == 1
-        return () if alone else without_batch(given)
+        alone = self._takes_scalars and isinstance(shape, (list, tuple)) and len(shape) == 1
+        return () if alone else without_batch(shape)
 
     def _not_built(self, action: str, error: type[Exception] = ValueError) -> Exception:
         return error(
@@ -1182,8 +1190,8 @@ class Layer(Part, Leaf, Spec):
             raise ValueError(msg)
         weights = dict(zip(order, (store[str(position)] for position in range(len(order))), strict=True))
         if weights:
-            given = [weights[index] for index in range(len(order))]
-            self._set_own_values(checked_weights(given, [spec.shape for spec in specs], self.name))
+            values = [weights[index] for index in range(len(order))]
+            self._set_own_values(checked_weights(values, [spec.shape for spec in specs], self.name))
 
     def _weight(self, index: int, name: str) -> Variable:
         """Returns weight number `index`; AttributeError before it is created."""
@@ -1294,17 +1302,19 @@ class Layer(Part, Leaf, Spec):
                 apply_pending_changes()
             inputs = recorded_inputs(inputs, self)
             while_recording = current.get() is None and contains(inputs, RecordedArray)
-        given = self._arguments_of_call(args, options)
-        mode, mask = training_of(given.pop("training", None)), given.pop("mask", None)
+        arguments = self._arguments_of_call(args, options)
+        training, mask = training_of(arguments.pop("training", None)), arguments.pop("mask", None)
         if not while_recording and (
-            contains_symbolic([inputs, mask, given]) if self._may_be_recorded else contains(inputs, Symbolic)
+            contains_symbolic([inputs, mask, arguments])
+            if self._may_be_recorded
+            else contains(inputs, Symbolic)
         ):
-            return self._call_on_symbols(inputs, mode, mask, given)
-        if mode is None and self._training_by_default:  # for symbols, their model decides
-            mode = True
+            return self._call_on_symbols(inputs, training, mask, arguments)
+        if training is None and self._training_by_default:  # for symbols, their model decides
+            training = True
         if while_recording:
-            return self._call_while_recording(inputs, mode, mask, given)
-        return self._call_on_arrays(inputs, mode, mask, given)
+            return self._call_while_recording(inputs, training, mask, arguments)
+        return self._call_on_arrays(inputs, training, mask, arguments)
 
     def _inputs_by_name(self, options: dict[str, Any]) -> Any:
         """Removes the first argument of `call`, which was given by its name, from the others, and returns it."""
@@ -1333,13 +1343,15 @@ class Layer(Part, Leaf, Spec):
             raise TypeError(msg)
         return CallArguments({**positions, **options})
 
-    # Each of the three ways gets the arguments `training`, as `mode`, and `mask` of the call, and the others in `given`.
+    # Each of the three ways gets the arguments `training` and `mask` of the call, and the others in `arguments`.
 
-    def _call_on_symbols(self, inputs: Any, mode: bool | None, mask: Any, given: CallArguments) -> Any:
+    def _call_on_symbols(
+        self, inputs: Any, training: bool | None, mask: Any, arguments: CallArguments
+    ) -> Any:
         """Returns symbols for the outputs: the call becomes part of the graph, or of the trace, of the symbols in it."""
         if self._may_be_recorded:
-            return self._record_call(inputs, mode, mask, given)
-        require_no_symbols(self.name, given)
+            return self._record_call(inputs, training, mask, arguments)
+        require_no_symbols(self.name, arguments)
         symbols: Sequence[Any] = symbols_of(inputs) or tree.flatten(inputs)
         self._require_one_input(symbols)
         symbol = symbols[0]._as_tensor
@@ -1352,9 +1364,13 @@ class Layer(Part, Leaf, Spec):
                 )
                 raise TypeError(msg)
             symbol = Part._with_mask([symbol, mask if trace is None else as_traced(mask, trace)])
-        return self._call_with_arguments(symbol, mode, given) if given else symbol.through(self, mode)
+        return (
+            self._call_with_arguments(symbol, training, arguments)
+            if arguments
+            else called_on(self, [symbol], training)[0]
+        )
 
-    def _call_on_arrays(self, inputs: Any, mode: bool | None, mask: Any, given: CallArguments) -> Any:
+    def _call_on_arrays(self, inputs: Any, training: bool | None, mask: Any, arguments: CallArguments) -> Any:
         """Returns the outputs for arrays: Python computes them by `call`, or else a program of this layer alone."""
         no_samples = sample_shape_of_empty(inputs, "inputs")
         if no_samples is not None:
@@ -1362,14 +1378,16 @@ class Layer(Part, Leaf, Spec):
             self._penalties = [] if self.activity_regularizer is None else [0.0]
             return np.zeros((0, *self._output_shape_for(no_samples)), np.float32).view(Tensor)
         if self._is_by_call:
-            outputs, masked = self._outputs_of_call(inputs, mode, mask, given)
+            outputs, masked = self._outputs_of_call(inputs, training, mask, arguments)
         else:
-            outputs, masked = self._outputs_of_program(inputs, mode, mask)
+            outputs, masked = self._outputs_of_program(inputs, training, mask)
         if self.activity_regularizer is not None:
             self._note_penalty(outputs)
         return outputs.masked(masked) if isinstance(outputs, Tensor) else outputs
 
-    def _call_while_recording(self, inputs: Any, mode: bool | None, mask: Any, given: CallArguments) -> Any:
+    def _call_while_recording(
+        self, inputs: Any, training: bool | None, mask: Any, arguments: CallArguments
+    ) -> Any:
         """Returns the outputs for recorded arrays, as recorded arrays.
 
         They are symbols for the layer. But Python code that can't be recorded without values, or that adds to the loss, runs
@@ -1378,39 +1396,41 @@ class Layer(Part, Leaf, Spec):
         trace = trace_for(inputs)
         if trace is not None:  # the masks belong to this batch, as the inputs do
             mask = recorded_masks(mask, inputs, trace)
-        outputs = self._outputs_while_recording(inputs, mode, mask, given)
+        outputs = self._outputs_while_recording(inputs, training, mask, arguments)
         if self.activity_regularizer is not None:
             self._penalties = [self.activity_regularizer(outputs) / float(outputs.shape[0])]
         return outputs
 
     # On symbols.
 
-    def _record_call(self, inputs: Any, mode: bool | None, mask: Any, given: CallArguments) -> Any:
+    def _record_call(self, inputs: Any, training: bool | None, mask: Any, arguments: CallArguments) -> Any:
         """Returns symbols for the outputs of a `call` that is recorded. Any of the arguments may hold symbols."""
         if mask is not None:
-            given["mask"] = mask
-        if mode is False and current.get() is None:
-            mode = None  # in a model made of symbols, fit() and model(x, training=True) decide, as in Keras
-        symbols, slots = symbols_and_slots(inputs, given)
+            arguments["mask"] = mask
+        if training is False and current.get() is None:
+            training = (
+                None  # in a model made of symbols, fit() and model(x, training=True) decide, as in Keras
+            )
+        symbols, slots = symbols_and_slots(inputs, arguments)
         self._recorded_calls.note(len(symbols), slots)
         if slots is not None and not contains(slots, Slot) and slots.inputs == Slot(0):
             self._shape_arguments = self._shape_arguments or slots
         samples = [symbol._sample for symbol in symbols]
-        outputs = called_on(self, symbols, mode, slots)
-        found = self._recording_for(with_tried_length(samples), mode, slots)
+        outputs = called_on(self, symbols, training, slots)
+        found = self._recording_for(with_tried_length(samples), training, slots)
         return outputs[0] if found is None else found.with_outputs(outputs)
 
     def _call_with_arguments(
-        self, symbol: KerasTensor, mode: bool | None, given: CallArguments
+        self, symbol: KerasTensor, training: bool | None, arguments: CallArguments
     ) -> KerasTensor:
-        """Returns the symbolic output of a layer whose `gradient` is written by hand, called on `symbol` with `given`."""
-        first, self._shape_arguments = self._shape_arguments, given
+        """Returns the symbolic output of a layer whose `gradient` is written by hand, called on `symbol` with `arguments`."""
+        first, self._shape_arguments = self._shape_arguments, arguments
         try:
-            found = symbol.through(self, mode, given)
+            found: KerasTensor = called_on(self, [symbol], training, arguments)[0]
         finally:
             self._shape_arguments = first
         if first is None:
-            self._shape_arguments = given
+            self._shape_arguments = arguments
         elif (expected := self.compute_output_shape(symbol.shape)) != found.shape:
             msg = (
                 f"layer {self.name!r} makes {expected} of {symbol.shape}, and with other arguments {found.shape}: take two "
@@ -1421,7 +1441,7 @@ class Layer(Part, Leaf, Spec):
 
     # On arrays.
 
-    def _outputs_of_program(self, inputs: Any, mode: bool | None, mask: Any) -> tuple[Tensor, Any]:
+    def _outputs_of_program(self, inputs: Any, training: bool | None, mask: Any) -> tuple[Tensor, Any]:
         """Returns the outputs for an array, computed by a program of this layer alone, and their mask."""
         rows = readable(shaped(inputs, np.shape(inputs)[1:], "inputs"))
         require_tokens(rows, self._indices_below, "inputs")
@@ -1431,7 +1451,7 @@ class Layer(Part, Leaf, Spec):
         operations = self._operations_for([sample])
         arrays = self._ensure_arrays_for(sample)
         masked_after = self.compute_mask(rows, mask) if self.supports_masking else None
-        noisy = bool(mode)
+        noisy = bool(training)
         if mask is not None and self._masks_statistics and noisy:
             self._require_features_last(rows.ndim)
         if mask is not None and self._reads_mask:
@@ -1443,10 +1463,10 @@ class Layer(Part, Leaf, Spec):
         return outputs.reshape(len(rows), *output_shape).view(Tensor), masked_after
 
     def _outputs_of_call(
-        self, inputs: Any, mode: bool | None, mask: Any, given: CallArguments
+        self, inputs: Any, training: bool | None, mask: Any, arguments: CallArguments
     ) -> tuple[Any, Any]:
         """Returns the outputs of `call` for arrays, and their mask."""
-        require_no_symbols(self.name, given)
+        require_no_symbols(self.name, arguments)
         masked_after = None
         if self._may_be_recorded and isinstance(inputs, (list, tuple, dict)):
             arrays = arrays_in(inputs)
@@ -1457,20 +1477,22 @@ class Layer(Part, Leaf, Spec):
             mask = self._given_mask(inputs, arrays.shape[:-1], mask)
             if mask is not None:  # for the layers that it calls
                 arrays = arrays.view(Tensor).masked(mask)
-        self._build_for_arrays(arrays, given)
+        self._build_for_arrays(arrays, arguments)
         if isinstance(arrays, np.ndarray) and self.supports_masking:
             masked_after = self.compute_mask(arrays, mask)
         return tree.map_structure(
-            _as_user_tensor, self._run_call_of_user(arrays, mode, mask, given)
+            _as_user_tensor, self._run_call_of_user(arrays, training, mask, arguments)
         ), masked_after
 
-    def _run_call_of_user(self, inputs: Any, mode: bool | None, mask: Any, given: Mapping[str, Any]) -> Any:
+    def _run_call_of_user(
+        self, inputs: Any, training: bool | None, mask: Any, arguments: Mapping[str, Any]
+    ) -> Any:
         """Returns what `call` returns for arrays, recorded or not, and notes what it adds to the loss."""
-        arguments = {**given, **training_argument(self.call, mode)}
+        options = {**arguments, **training_argument(self.call, training)}
         if accepts(self.call, "mask"):
-            arguments["mask"] = mask
-        with self._adding() as added, within_call(mode):
-            outputs = self.call(inputs, **arguments)
+            options["mask"] = mask
+        with self._adding() as added, within_call(training):
+            outputs = self.call(inputs, **options)
         self._added = added
         return outputs
 
@@ -1523,24 +1545,24 @@ class Layer(Part, Leaf, Spec):
     # While a tape records.
 
     def _outputs_while_recording(
-        self, inputs: Any, mode: bool | None, mask: Any, given: CallArguments
+        self, inputs: Any, training: bool | None, mask: Any, arguments: CallArguments
     ) -> Any:
         """Returns the outputs for recorded arrays without noting the penalty on them."""
         if not self._is_by_call:
-            return self._call_on_symbols(inputs, mode, mask, given)
-        symbols, slots = symbols_and_slots(inputs, given)
+            return self._call_on_symbols(inputs, training, mask, arguments)
+        symbols, slots = symbols_and_slots(inputs, arguments)
         samples = [symbol._sample for symbol in symbols]
         self._build_for_samples(samples, slots)
         known_mask = mask_of(inputs) if mask is None else mask
         if self.activity_regularizer is None:
             if not self._may_be_recorded and len(symbols) == 1:
-                options = {"training": bool(mode), **({} if known_mask is None else {"mask": known_mask})}
-                return self._call_with_custom_gradient(symbols[0], {**given, **options})
+                options = {"training": bool(training), **({} if known_mask is None else {"mask": known_mask})}
+                return self._call_with_custom_gradient(symbols[0], {**arguments, **options})
             with suppress(Exception):  # `call` raises it again
-                found = self._recording_for(samples, mode, slots)
+                found = self._recording_for(samples, training, slots)
                 if found is not None and found.loss is None:
-                    return self._call_on_symbols(inputs, mode, mask, given)
-        return self._run_call_of_user(inputs, mode, known_mask, given)
+                    return self._call_on_symbols(inputs, training, mask, arguments)
+        return self._run_call_of_user(inputs, training, known_mask, arguments)
 
     def _call_with_custom_gradient(self, inputs: Any, arguments: Mapping[str, Any]) -> Any:
         """Records `call` with the gradient that is written by hand.
@@ -1554,8 +1576,8 @@ class Layer(Part, Leaf, Spec):
         options = {name: value for name, value in arguments.items() if accepts(self.call, name)}
 
         def called(x: Any, *_: Any) -> tuple[Any, Callable[[Any], Any]]:
-            given = CallArguments({"mask": None, **arguments}).accepted_by(gradient)
-            return self.call(x, **options), lambda upstream: gradient(x, upstream, **given)
+            accepted = CallArguments({"mask": None, **arguments}).accepted_by(gradient)
+            return self.call(x, **options), lambda upstream: gradient(x, upstream, **accepted)
 
         try:
             return apply("custom_gradient", (called, (inputs, *weights), {}), {})
@@ -1592,33 +1614,41 @@ class Layer(Part, Leaf, Spec):
         return self._may_be_recorded and accepts(self.call, "mask")
 
     def _recording_for(
-        self, samples: Sequence[Any], mode: bool | None, given: CallArguments | None, masked: bool = False
+        self,
+        samples: Sequence[Any],
+        training: bool | None,
+        arguments: CallArguments | None,
+        masked: bool = False,
     ) -> Any:
         if not samples or not self._may_be_recorded:
             return None
         try:
-            self._build_for_samples(samples, given)
+            self._build_for_samples(samples, arguments)
             if self._has_own_mask:  # Python computes the layer if it has to compute the mask
-                self._recorded_calls.mask_recording(samples, given, [masked] + [False] * (len(samples) - 1))
-            return self._recorded_calls.recording(samples, mode, given, masked)
+                self._recorded_calls.mask_recording(
+                    samples, arguments, [masked] + [False] * (len(samples) - 1)
+                )
+            return self._recorded_calls.recording(samples, training, arguments, masked)
         except Exception:
             if len(samples) > 1 or self._parts():
                 raise
             return None  # Python computes it in every batch
 
-    def _recording_with_custom_gradient(self, samples: Sequence[Any], mode: bool | None, given: Any) -> Any:
+    def _recording_with_custom_gradient(
+        self, samples: Sequence[Any], training: bool | None, arguments: Any
+    ) -> Any:
         """Returns what a layer records whose gradient is written by hand; None for others.
 
         Args:
             samples: the shape of one sample of each input.
-            mode: the argument `training` of the call.
-            given: the further arguments.
+            training: the argument `training` of the call.
+            arguments: the further arguments.
         """
         if not self._is_by_call or self._may_be_recorded or len(samples) != 1:
             return None
-        training = self._training_by_default if mode is None else mode
-        arguments = {**(given or {}), "training": training}
-        return recording(lambda x: self._call_with_custom_gradient(x, arguments), samples, ["float32"])
+        own = self._training_by_default if training is None else training
+        options = {**(arguments or {}), "training": own}
+        return recording(lambda x: self._call_with_custom_gradient(x, options), samples, ["float32"])
 
     @property
     def _why_not_recorded(self) -> str:
@@ -1633,8 +1663,8 @@ class Layer(Part, Leaf, Spec):
         arguments: CallArguments | None = None,
     ) -> NDArray[Any]:
         """Returns the outputs of `call`, checked; the default of `arguments` is those of the first symbolic call."""
-        given = {"training": training, "mask": mask}
-        options = {name: value for name, value in given.items() if accepts(self.call, name)}
+        known = {"training": training, "mask": mask}
+        options = {name: value for name, value in known.items() if accepts(self.call, name)}
         options |= (self._shape_arguments or {}) if arguments is None else arguments
         with within_call(training):
             outputs = self.call(inputs, **options)
@@ -1771,13 +1801,13 @@ class Layer(Part, Leaf, Spec):
 
     def _arguments_beside(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the arguments of the constructor of a user's class that aren't plain attributes, which `config` has."""
-        given = {
+        arguments = {
             name: value
             for name, value in self._constructed_with.items()
             if name not in {*self._unsaved_arguments, *self._older_arguments}
             and not is_plain(config.get(name, self))
         }
-        missing = {name: value for name, value in given.items() if name not in config or is_plain(value)}
+        missing = {name: value for name, value in arguments.items() if name not in config or is_plain(value)}
         return plain_arguments(type(self), missing)
 
     def get_build_config(self) -> dict[str, Any] | None:
@@ -1911,17 +1941,19 @@ class Layer(Part, Leaf, Spec):
         always = always or not penalty._is_custom
         return penalty._recording_for(full_shape(sample), by_sample=True, always=always)
 
-    def _call_in_model(self, inputs: Sequence[Any], training: bool | None, options: Mapping[str, Any]) -> Any:
+    def _call_in_model(
+        self, inputs: Sequence[Any], training: bool | None, arguments: CallArguments | None
+    ) -> Any:
         """Returns the outputs for arrays, one for each input.
 
         Args:
             inputs: the arrays.
             training: the argument of the call.
-            options: the further arguments of the call.
+            arguments: the further arguments of the call.
         """
-        given = options.inputs if isinstance(options, CallArguments) else Slot(0)
-        filled = {name: filled_slots(value, inputs) for name, value in options.items()}
-        return Layer.__call__(self, filled_slots(given, inputs), training=training, **filled)
+        arguments = CallArguments() if arguments is None else arguments
+        options = {name: filled_slots(value, inputs) for name, value in arguments.items()}
+        return Layer.__call__(self, filled_slots(arguments.inputs, inputs), training=training, **options)
 
     def _penalty_on_outputs(self, shape: Shape) -> ActivityRegularizationOperation:
         """Returns the operation by which Python computes the penalty on outputs whose samples have `shape`."""
@@ -1932,11 +1964,11 @@ class Layer(Part, Leaf, Spec):
         """Returns the shape of one output of a custom layer, by `compute_output_shape` or else by a call on zeros."""
         self._build_for_sample(sample)
         if type(self).compute_output_shape is not Layer.compute_output_shape:
-            given = tuple(self.compute_output_shape((None, *sample)))
-            if any(isinstance(each, (list, tuple, str)) for each in given):
-                msg = f"layer {self.name!r} has several outputs, as compute_output_shape() says: {given}"
+            outputs = tuple(self.compute_output_shape((None, *sample)))
+            if any(isinstance(each, (list, tuple, str)) for each in outputs):
+                msg = f"layer {self.name!r} has several outputs, as compute_output_shape() says: {outputs}"
                 raise SeveralOutputsError(msg)
-            return shape(given[1:], "compute_output_shape")
+            return shape(outputs[1:], "compute_output_shape")
         masked = accepts(self.call, "mask")
         with self._adding(), on_trial():
             return shape_by_trial(lambda inputs: shape_of_outputs(self._checked_call, inputs, masked), sample)
@@ -1949,7 +1981,7 @@ class Layer(Part, Leaf, Spec):
     def _leaves(self) -> list[Layer]:
         return [self]
 
-    def _modes_of_leaves(self, training: bool | None) -> list[bool]:
+    def _training_of_leaves(self, training: bool | None) -> list[bool]:
         return [self._training_by_default if training is None else training]
 
 

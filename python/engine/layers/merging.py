@@ -55,13 +55,13 @@ class _Merging(Layer):
             )
             raise TypeError(msg)
         training = options.get("training", args[0] if args else None)
-        mode = None if training is None else flag(training, "training")
+        training = None if training is None else flag(training, "training")
         if not isinstance(inputs, (list, tuple)) or not inputs:
             msg = f"layer {self.name!r} must be called on a list of inputs, got {inputs!r:.80}: put them into [...]"
             raise ValueError(msg)
         symbols = symbols_of(inputs)
         if symbols is not None:
-            return called_on(self, symbols, mode)[0]
+            return called_on(self, symbols, training)[0]
         if contains(inputs, Symbolic):
             msg = (
                 f"layer {self.name!r} must be called on arrays or on symbolic inputs, as returned by Input() or a layer, got "
@@ -175,8 +175,8 @@ class _Merging(Layer):
     def _operation_for(self, samples: Sequence[Shape]) -> LayerOperation:
         """Returns the operation that joins inputs whose samples have the shapes `samples`."""
 
-    def _call_in_model(self, inputs: Sequence[Any], training: bool | None, options: Any) -> Tensor:
-        del training, options
+    def _call_in_model(self, inputs: Sequence[Any], training: bool | None, arguments: Any) -> Tensor:
+        del training, arguments
         return self._of_arrays(inputs)
 
     def _packed_inputs(self, values: Sequence[Any]) -> list[Any]:
@@ -239,9 +239,9 @@ class _Formula(_Merging):
         """Returns the output for arrays or symbols."""
 
     def _recording_for(
-        self, samples: Sequence[Any], mode: bool | None, given: Any, masked: bool = False
+        self, samples: Sequence[Any], training: bool | None, arguments: Any, masked: bool = False
     ) -> Recording | None:
-        del mode, given, masked
+        del training, arguments, masked
         key = tuple(samples)
         if key not in self._recordings:
             dtypes = ["float32"] * len(samples)
@@ -353,12 +353,12 @@ class Add(_Elementwise):
         return functools.reduce(ops.add, inputs)
 
     def _recording_for(
-        self, samples: Sequence[Any], mode: bool | None, given: Any, masked: bool = False
+        self, samples: Sequence[Any], training: bool | None, arguments: Any, masked: bool = False
     ) -> Recording | None:
         """Inputs of one shape are added by an operation of the core."""
         if all(sample == samples[0] for sample in samples) and not isinstance(samples[0], FullShape):
             return None
-        return super()._recording_for(samples, mode, given, masked)
+        return super()._recording_for(samples, training, arguments, masked)
 
     def _operation_for(self, samples: Sequence[Shape]) -> LayerOperation:
         del samples
@@ -802,7 +802,7 @@ def _with_mask(symbols: Sequence[Any]) -> Any:
     """Returns the first of two symbols with the second one as its mask."""
     if isinstance(symbols[0], RecordedArray):
         # By one layer, so that all steps of a loop share a compiled function.
-        return symbols[0].trace.called(_given_mask, symbols, None, None)[0]
+        return symbols[0].trace.call(_given_mask, symbols)[0]
     return GivenMask()(symbols)
 
 

@@ -98,10 +98,10 @@ class OperationPart(Part):
         self._only_shapes = False
 
     def _recording_for(
-        self, samples: Sequence[Shape], mode: Any = None, given: Any = None, masked: bool = False
+        self, samples: Sequence[Shape], training: Any = None, arguments: Any = None, masked: bool = False
     ) -> Recording:
         """Returns what the operation records for symbols whose samples have the shapes `samples`."""
-        del mode, given, masked
+        del training, arguments, masked
         key = tuple(samples)
         if key not in self._recordings:
             self._recordings[key] = recording(self._applied, samples, self._dtypes, self._only_shapes)
@@ -141,8 +141,8 @@ class OperationPart(Part):
         function = _function_of(self.operation)
         return function(*filled_slots(self._args, values), **filled_slots(self._kwargs, values))
 
-    def _call_in_model(self, inputs: Sequence[Any], training: bool | None, options: Any) -> Any:
-        del training, options
+    def _call_in_model(self, inputs: Sequence[Any], training: bool | None, arguments: Any) -> Any:
+        del training, arguments
         return self._computed(*(np.asarray(each) for each in inputs))
 
     def get_config(self) -> dict[str, Any]:
@@ -169,9 +169,9 @@ class OperationPart(Part):
         return args, settings
 
     def _arguments_in_config(
-        self, given: CallArguments | None, count: int
+        self, arguments: CallArguments | None, count: int
     ) -> tuple[list[Any], dict[str, Any]]:
-        del given, count
+        del arguments, count
         return self._settings()[0], {}
 
     # What models need to know of their parts.
@@ -214,7 +214,7 @@ class OperationPart(Part):
     def _leaves(self) -> list[Layer]:
         return []
 
-    def _modes_of_leaves(self, training: bool | None) -> list[bool]:
+    def _training_of_leaves(self, training: bool | None) -> list[bool]:
         del training
         return []
 
@@ -320,8 +320,8 @@ def recorded(operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
     def slot_for(value: Any) -> Slot:
         return Slot(symbols.setdefault(value._as_tensor, len(symbols)))
 
-    given, named = mapped(slot_for, args), mapped(slot_for, kwargs)
-    part = class_of(operation)(operation, given, named, [symbol.dtype for symbol in symbols])
+    positional, named = mapped(slot_for, args), mapped(slot_for, kwargs)
+    part = class_of(operation)(operation, positional, named, [symbol.dtype for symbol in symbols])
     if any(symbol._without_source for symbol in symbols):
         return part._outputs_for_shapes([symbol._extents_alone for symbol in symbols])
     part._output_shapes_for([symbol._sample for symbol in symbols])

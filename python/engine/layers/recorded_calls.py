@@ -14,7 +14,7 @@ from engine._base.containers import values_within
 from engine._base.tensor_like import Tensor, mask_of
 from engine._tracing.extents import FullShape, full_shape
 from engine._tracing.lazy import trace_for
-from engine._tracing.recordings import Recording, recording, with_modes
+from engine._tracing.recordings import Recording, recording, with_both_branches
 from engine._tracing.symbolic import Slot, contains, current, filled_slots, mapped, sequence_like
 from engine._tracing.trace import Use, as_traced
 from engine.layers.call_arguments import accepts, canonical
@@ -32,7 +32,9 @@ class RecordedCalls:
         self._owner = owner
         self._found: dict[Any, Recording | Exception] = {}  # by the arguments of `recording`
         self._masks: dict[Any, Recording] = {}  # by the arguments of `mask_recording`
-        self._given: dict[int, CallArguments] = {}  # the arguments of the first call, by the number of inputs
+        self._first_arguments: dict[
+            int, CallArguments
+        ] = {}  # the arguments of the first call, by the number of inputs
         self._strangers = set[str]()  # the names of the layers that `_warn_of_strangers` has told of
         self.last_error: Exception | None = None
         self.outputs = 1
@@ -52,33 +54,37 @@ class RecordedCalls:
         self._found = {}
         self._masks = {}
 
-    def note(self, inputs: int, given: CallArguments | None) -> None:
+    def note(self, inputs: int, arguments: CallArguments | None) -> None:
         """Stores the arguments of the first call with so many inputs. They are used where a call comes without arguments."""
-        self._given.setdefault(inputs, CallArguments() if given is None else given)
+        self._first_arguments.setdefault(inputs, CallArguments() if arguments is None else arguments)
 
-    def arguments(self, samples: Sequence[Any], given: CallArguments | None) -> CallArguments | None:
-        """Returns the arguments of a call with these samples: `given`, or else those of the first call with as many inputs."""
-        return self._given.get(len(samples)) if given is None else given
+    def arguments(self, samples: Sequence[Any], arguments: CallArguments | None) -> CallArguments | None:
+        """Returns the arguments of a call with these samples: `arguments`, or else those of the first call with as many inputs."""
+        return self._first_arguments.get(len(samples)) if arguments is None else arguments
 
     def recording(
-        self, samples: Sequence[Any], mode: bool | None, given: CallArguments | None, masked: bool = False
+        self,
+        samples: Sequence[Any],
+        training: bool | None,
+        arguments: CallArguments | None,
+        masked: bool = False,
     ) -> Recording:
         """Returns what a call records.
 
         Args:
             samples: the shape of one sample of each input.
-            mode: the argument `training` of the call; None follows the batch.
-            given: the further arguments of the call.
+            training: the argument `training` of the call; None follows the batch.
+            arguments: the further arguments of the call.
             masked: whether the first input has a mask, which `call` gets as its argument `mask`.
 
         Raises:
             Exception: what `call` raised when it was given symbols.
         """
-        given = self.arguments(samples, given)
-        key = (tuple(samples), mode, given, masked)
+        arguments = self.arguments(samples, arguments)
+        key = (tuple(samples), training, arguments, masked)
         if key not in self._found:
             try:
-                self._found[key] = self._recorded(samples, mode, given, masked)
+                self._found[key] = self._recorded(samples, training, arguments, masked)
             except Exception as error:
                 self.last_error = error
                 if self._owner._is_model:  # it has no other way, so that the next call tries again
@@ -91,19 +97,19 @@ class RecordedCalls:
         return found
 
     def mask_recording(
-        self, samples: Sequence[Any], given: CallArguments | None, masked: Sequence[bool]
+        self, samples: Sequence[Any], arguments: CallArguments | None, masked: Sequence[bool]
     ) -> Recording | None:
         """Returns what the method `compute_mask` of the owner records; None if it returns None.
 
         Args:
             samples: the shape of one sample of each input.
-            given: the arguments of the call.
+            arguments: the arguments of the call.
             masked: whether each input has a mask.
         """
-        given = self.arguments(samples, given)
-        key = (tuple(samples), given, tuple(masked))
+        arguments = self.arguments(samples, arguments)
+        key = (tuple(samples), arguments, tuple(masked))
         if key not in self._masks:
-            structure: Any = Slot(0) if given is None else given.inputs
+            structure: Any = Slot(0) if arguments is None else arguments.inputs
 
             def run(*symbols: Any) -> Any:
                 masks = [
@@ -114,33 +120,30 @@ class RecordedCalls:
                     filled_slots(structure, symbols), filled_slots(structure, masks)
                 )
 
-            dtypes = ["float32"] * len(samples) if given is None or given.dtypes is None else given.dtypes
-            self._masks[key] = recording(run, samples, dtypes)
+            self._masks[key] = recording(run, samples, _dtypes_of(samples, arguments))
         found = self._masks[key]
         return found if found.outputs else None
 
-    def _recorded(self, samples: Sequence[Any], mode: bool | None, *options: Any) -> Recording:
+    def _recorded(self, samples: Sequence[Any], training: bool | None, *options: Any) -> Recording:
         if not accepts(self._owner.call, "training"):
             return self._once(samples, None, *options)
-        if mode is not None:
-            return self._once(samples, mode, *options)
-        return with_modes(self._once(samples, False, *options), self._once(samples, True, *options))
+        if training is not None:
+            return self._once(samples, training, *options)
+        return with_both_branches(self._once(samples, False, *options), self._once(samples, True, *options))
 
     def _once(
-        self, samples: Sequence[Any], training: bool | None, given: CallArguments | None, masked: bool
+        self, samples: Sequence[Any], training: bool | None, arguments: CallArguments | None, masked: bool
     ) -> Recording:
         def run(*symbols: Any) -> Any:
-            arguments = CallArguments() if given is None else given
-            structure: Any = Slot(0) if given is None else given.inputs
-            options = {name: filled_slots(value, symbols) for name, value in arguments.items()}
+            structure: Any = Slot(0) if arguments is None else arguments.inputs
+            options = {name: filled_slots(value, symbols) for name, value in (arguments or {}).items()}
             if training is not None:
                 options["training"] = training
             if masked:
                 options["mask"] = mask_of_symbol(symbols[0])
             return self._owner.call(filled_slots(structure, symbols), **options)
 
-        dtypes = ["float32"] * len(samples) if given is None or given.dtypes is None else given.dtypes
-        found = recording(run, samples, dtypes)
+        found = recording(run, samples, _dtypes_of(samples, arguments))
         self._warn_of_strangers(found)
         return found
 
@@ -156,6 +159,13 @@ class RecordedCalls:
                     "and files lack the weights of that layer: make it an attribute, in __init__() or build()"
                 )
                 warnings.warn(msg, UserWarning, stacklevel=2)
+
+
+def _dtypes_of(samples: Sequence[Any], arguments: CallArguments | None) -> Sequence[str]:
+    """Returns the dtypes of the symbols of a call, of which there is one for each of `samples`."""
+    if arguments is None or arguments.dtypes is None:
+        return ["float32"] * len(samples)
+    return arguments.dtypes
 
 
 def _parts_below(owner: Any) -> set[Any]:
@@ -194,32 +204,29 @@ def symbols_and_slots(inputs: Any, arguments: CallArguments) -> tuple[list[Any],
         return Slot(number)
 
     structure = mapped(slot_for, inputs)
-    found = CallArguments({name: mapped(slot_for, value) for name, value in arguments.items()})
-    found.inputs, found.dtypes = structure, [symbol.dtype for symbol in symbols]
-    plain = structure == Slot(0) and not found and found.dtypes == ["float32"]
-    return symbols, None if plain else found
+    slots = CallArguments({name: mapped(slot_for, value) for name, value in arguments.items()})
+    slots.inputs, slots.dtypes = structure, [symbol.dtype for symbol in symbols]
+    return symbols, None if slots.is_plain else slots
 
 
-def given_of(arguments: CallArguments, dtypes: Sequence[str]) -> CallArguments | None:
+def arguments_with_dtypes(arguments: CallArguments, dtypes: Sequence[str]) -> CallArguments | None:
     """Returns the arguments of a call that a config describes, as `symbols_and_slots` returns them.
 
     Args:
         arguments: the arguments by name, with the first argument as their `inputs`.
         dtypes: of the symbols that the slots stand for.
     """
-    if arguments.inputs == Slot(0) and not arguments and [*dtypes] == ["float32"]:
-        return None
     arguments.dtypes = [*dtypes]
-    return arguments
+    return None if arguments.is_plain else arguments
 
 
-def shapes_in(given: CallArguments | None, samples: Sequence[Any]) -> tuple[Any, dict[str, Any]]:
+def shapes_in(arguments: CallArguments | None, samples: Sequence[Any]) -> tuple[Any, dict[str, Any]]:
     """Returns the shapes of the first argument of a call, in its structure, as `build` gets them, and those of others by name."""
     shapes = [shape_with_batch(sample) for sample in samples]
-    if given is None:
+    if arguments is None:
         return filled_slots(Slot(0), shapes), {}
-    others = {name: filled_slots(value, shapes) for name, value in given.items() if contains(value, Slot)}
-    return filled_slots(given.inputs, shapes), others
+    others = {name: filled_slots(value, shapes) for name, value in arguments.items() if contains(value, Slot)}
+    return filled_slots(arguments.inputs, shapes), others
 
 
 def shapes_of_arrays(structure: Any) -> Any:

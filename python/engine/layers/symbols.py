@@ -13,7 +13,9 @@ from typing import Any, ClassVar, Protocol
 from engine._base.checks import Shape
 from engine._base.left_out import SaysWhatIsLeftOut
 from engine._tracing.extents import UNKNOWN, Extent, Extents, FullShape, full_shape, shape_of
+from engine._tracing.lazy import LazyTrace, RecordedArray, as_recorded, trace_for
 from engine._tracing.symbolic import Slot, Symbolic, operator_methods
+from engine._tracing.trace import Trace
 
 
 class CallArguments(dict[str, Any]):
@@ -27,6 +29,11 @@ class CallArguments(dict[str, Any]):
     """The first argument, with a slot in place of each symbol."""
     dtypes: Sequence[str] | None = None
     """Of the symbols; None is float32."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the call has nothing but one float32 symbol."""
+        return self.inputs == Slot(0) and not self and self.dtypes == ["float32"]
 
     __hash__ = object.__hash__  # type: ignore[assignment] # a dict has none
 
@@ -72,20 +79,20 @@ class Call:
     Args:
         layer: the layer or model that is called.
         inputs: the tensors that it is called on.
-        mode: the argument `training` of the call; None is no argument.
-        given: the further arguments of the call; None if there are none.
+        training: the argument `training` of the call; None is no argument.
+        arguments: the further arguments of the call; None if there are none.
     """
 
     def __init__(
         self,
         layer: Callee,
         inputs: Sequence[KerasTensor],
-        mode: bool | None = None,
-        given: CallArguments | None = None,
+        training: bool | None = None,
+        arguments: CallArguments | None = None,
     ) -> None:
         self.layer: Any = layer
         self.number = next(_numbers)
-        self.inputs, self.mode, self.given = tuple(inputs), mode, given
+        self.inputs, self.training, self.arguments = tuple(inputs), training, arguments
         try:
             shapes = self._output_shapes()
             layer._build_for_inputs(self._samples())
@@ -287,25 +294,6 @@ class KerasTensor(ModelSymbol, SaysWhatIsLeftOut):
         """Name of the layer that computes it."""
         return self._name or (str(self._layer.name) if self._layer is not None else "keras_tensor")
 
-    def through(
-        self, layer: Callee, training: bool | None = None, arguments: CallArguments | None = None
-    ) -> KerasTensor:
-        """Returns the symbolic output of a layer or model with one output, called on this tensor.
-
-        Args:
-            layer: the layer or model to call. Its weights are created.
-            training: the argument `training` of the call.
-            arguments: the further arguments of the call.
-        """
-        return self._called_by(layer, [self], training, arguments)[0]
-
-    @staticmethod
-    def _called_by(
-        layer: Callee, inputs: Sequence[KerasTensor], mode: bool | None, given: CallArguments | None
-    ) -> tuple[KerasTensor, ...]:
-        """Returns the outputs of a layer or model that is called on symbols."""
-        return Call(layer, inputs, mode, given).outputs
-
     def _record(self, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return self._recorded(operation, args, kwargs)
 
@@ -337,8 +325,21 @@ def symbols_of(value: Any) -> list[KerasTensor] | None:
 
 
 def called_on(
-    layer: Any, symbols: Sequence[Any], mode: bool | None = None, given: CallArguments | None = None
+    part: Any, symbols: Sequence[Any], training: bool | None = None, arguments: CallArguments | None = None
 ) -> tuple[Any, ...]:
-    """Returns the symbolic outputs of a layer or a model that is called on symbols of a model or of a traced function."""
-    outputs: tuple[Any, ...] = symbols[0]._called_by(layer, symbols, mode, given)
-    return outputs
+    """Returns the symbolic outputs of a layer or a model that is called on symbols. Its weights are created.
+
+    Args:
+        part: the layer or model.
+        symbols: those of a model, of a traced function, or recorded arrays.
+        training: the argument `training` of the call.
+        arguments: the further arguments of the call.
+    """
+    first = symbols[0]
+    if isinstance(first, KerasTensor):
+        return Call(part, symbols, training, arguments).outputs
+    trace: Trace = first.trace
+    if isinstance(first, RecordedArray):
+        lazy = trace_for(symbols) or LazyTrace()
+        trace, symbols = lazy, [as_recorded(each, lazy) for each in symbols]
+    return trace.call(part, symbols, training, arguments)

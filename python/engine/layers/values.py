@@ -62,8 +62,8 @@ class ValueLayer(Layer):
             inputs = strings_of_numbers(np.asarray(inputs))
         return self._outputs_of(inputs)
 
-    def _call_in_model(self, inputs: Sequence[Any], training: bool | None, options: Any) -> Any:
-        del training, options
+    def _call_in_model(self, inputs: Sequence[Any], training: bool | None, arguments: Any) -> Any:
+        del training, arguments
         return result_of(self.call(self._packed_inputs(inputs)))
 
     def _outputs_of(self, inputs: Any) -> NDArray[Any]:

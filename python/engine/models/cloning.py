@@ -144,7 +144,7 @@ def _cloned(model: Model, cloning: Cloning, starts: Sequence[KerasTensor] | None
         return Sequential._of_parts([*first, *layers], model.name)
     if cloning.call_function is not None:
         return _called(model, layers, starts, cloning.call_function)
-    calls = starts, layers, graph.wiring, graph.modes, graph.arguments
+    calls = starts, layers, graph.wiring, graph.training_of_calls, graph.arguments
     others = beside_graph(model.get_config()) if type(model).get_config is not Model.get_config else {}
     return type(model)._of_calls(
         *calls, name=model.name, forms=(graph.input_form, graph.output_form), others=others
@@ -177,9 +177,9 @@ def _called(
     copies, graph = iter(layers), model._built_graph
 
     def call(
-        part: Part, read: list[KerasTensor], mode: bool | None, given: CallArguments | None
+        part: Part, read: list[KerasTensor], training: bool | None, arguments: CallArguments | None
     ) -> list[KerasTensor]:
-        options = {**({} if mode is None else {"training": mode}), **(given or {})}
+        options = {**({} if training is None else {"training": training}), **(arguments or {})}
         outputs = call_function(next(copies), part._packed_inputs(read), **options)
         found = symbols_of(outputs)
         if found is None or len(found) != part._output_count:

@@ -58,7 +58,7 @@ def _graph_for_export(model: ModelInterface, names: Sequence[str]) -> Any:
                 graph.input_layers,
                 network.leaves,
                 [owner_of(around) for around in network.around],
-                network.modes,
+                network.training_of_leaves,
                 network.wiring.reads,
                 network.wiring.outputs,
                 graph.tokens,

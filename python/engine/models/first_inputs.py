@@ -124,7 +124,7 @@ def build_for_shapes(model: ModelInterface, shapes: Any) -> None:
         has_declared_shape=False,
         input_form=structure,
         arguments=arguments,
-        modes=[None],
+        training_of_calls=[None],
     )
     set_graph(model, graph, model._compiled)
 

@@ -61,12 +61,12 @@ def config_of_graph(
     following = iter(nodes)
 
     def described(
-        part: Part, read: list[_ConfigValue], mode: bool | None, given: CallArguments | None
+        part: Part, read: list[_ConfigValue], training: bool | None, arguments: CallArguments | None
     ) -> list[_ConfigValue]:
         node = next(following)
-        args, options = part._arguments_in_config(given, len(read))
+        args, options = part._arguments_in_config(arguments, len(read))
         found = {key: _described(value, read) for key, value in options.items()}
-        found |= {} if mode is None else {"training": mode}
+        found |= {} if training is None else {"training": training}
         calls[part][node] = {"args": [_described(each, read) for each in args], "kwargs": found}
         shapes = part._output_shapes_for([each.shape for each in read])
         dtypes = part._output_dtypes_for([each.dtype for each in read])

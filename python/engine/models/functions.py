@@ -136,8 +136,8 @@ class Request:
                         id(entry.part),
                         inputs,
                         entry.shapes,
-                        entry.mode,
-                        id(entry.given) if entry.given else None,
+                        entry.training,
+                        id(entry.arguments) if entry.arguments else None,
                     )
                 )
                 continue
@@ -299,19 +299,19 @@ class _Recorded(Flattening):
         self.dependencies = dependencies
 
     def _called(
-        self, part: Part, given: Sequence[Value], mode: CallMode, options: CallArguments | None
+        self, part: Part, inputs: Sequence[Value], mode: CallMode, arguments: CallArguments | None
     ) -> list[Value]:
         self.dependencies.add(part)
-        return super()._called(part, given, mode, options)
+        return super()._called(part, inputs, mode, arguments)
 
     def _recording_of(  # what belongs to a call
-        self, part: Part, samples: Sequence[Any], mode: bool | None, options: Any, masked: bool
+        self, part: Part, samples: Sequence[Any], training: bool | None, arguments: Any, masked: bool
     ) -> Recording | None:
-        found = super()._recording_of(part, samples, mode, options, masked)
+        found = super()._recording_of(part, samples, training, arguments, masked)
         if found is not None or not isinstance(part, Layer):
             return found
         try:
-            by_rule: Recording | None = part._recording_with_custom_gradient(samples, mode, options)
+            by_rule: Recording | None = part._recording_with_custom_gradient(samples, training, arguments)
         except Exception as error:
             raise _not_recordable(part) from error
         return by_rule
@@ -348,10 +348,10 @@ class FunctionLowering(_Recorded):
         """Adds the leaves, and lowers them."""
         trace = request.trace
         self.counts, self.sizes = list[int](), list[list[Any]]()
-        self.shapes_of_leaves, self.modes_of_leaves = list[Any](), list[bool | None]()
+        self.shapes_of_leaves, self.resolved_training = list[Any](), list[bool | None]()
         self.kept_alive: list[Any] = []
         self._count = 1
-        self._mode: bool | None = None
+        self._training: bool | None = None
         # The leaves that stand for weights, by their numbers: the owner and the index of the weight.
         self._weights_of_leaves: dict[int, tuple[Any, int]] = {}
         self._weight_values: dict[tuple[Any, int], Value] = {}
@@ -399,16 +399,16 @@ class FunctionLowering(_Recorded):
     def _leaf(
         self,
         leaf: Leaf,
-        given: Sequence[Value],
+        inputs: Sequence[Value],
         shape: Any,
-        options: CallArguments | None = None,
-        always: bool | None = None,
+        arguments: CallArguments | None = None,
+        training: bool | None = None,
     ) -> Value:
         self.counts.append(self._count)
-        self.sizes.append([value.shape for value in given])
+        self.sizes.append([value.shape for value in inputs])
         self.shapes_of_leaves.append(shape)
-        self.modes_of_leaves.append(self._mode if always is None else always)
-        return super()._leaf(leaf, given, shape, options, always)
+        self.resolved_training.append(self._training if training is None else training)
+        return super()._leaf(leaf, inputs, shape, arguments, training)
 
     def _node(self, kind: str, read: Sequence[Value], shape: Any, **fields: Any) -> Value:
         views = tuple((Input(place), full_shape(value.shape)) for place, value in enumerate(read))
@@ -429,27 +429,27 @@ class FunctionLowering(_Recorded):
 
     def _used(self, entry: Use, read: Sequence[Value]) -> list[Value]:
         """Adds a call of a layer or a model."""
-        self.kept_alive += [entry.part, entry.given]
+        self.kept_alive += [entry.part, entry.arguments]
         count = entry.inputs[0][1][0].fixed if entry.inputs else 1
         self._batch = math.gcd(self._batch, count)
-        given = list[Value]()
+        inputs = list[Value]()
         for value, (_, shape) in zip(read, entry.inputs, strict=True):
             # A layer reads samples. A variable isn't made of samples, but a copy of it may be.
             view = self._copied if self._is_weight(value) else self._viewed
             viewed = view(value, FullShape(shape))
-            given.append(Value(viewed.number, tuple(each.fixed for each in shape[1:])))
-        self._count, self._mode = count, entry.mode
-        outputs = self._called(entry.part, given, CallMode(entry.mode, entry.mode), entry.given)
+            inputs.append(Value(viewed.number, tuple(each.fixed for each in shape[1:])))
+        self._count, self._training = count, entry.training
+        outputs = self._called(entry.part, inputs, CallMode(entry.training, entry.training), entry.arguments)
         found = [
             Value(value.number, FullShape(shape_for_samples(full_shape(value.shape), count)), value.pick)
             for value in map(self.plain, outputs)
         ]
-        self._count, self._mode = 1, None
+        self._count, self._training = 1, None
         return found
 
     def _assign(self, weight: Origin, value: Value, node: Node, branch: bool | None) -> None:
         """Assigns a weight. Each call in a function has a mode of its own, so that the branch is known here."""
-        if branch is None or branch == bool(self._mode):
+        if branch is None or branch == bool(self._training):
             super()._assign(weight, value, node, None)
 
     def _weight(self, origin: OfWeight, shape: Any = None) -> Value:
@@ -481,7 +481,7 @@ class FunctionLowering(_Recorded):
         for number, leaf in enumerate(self.leaves):
             if isinstance(leaf, NodeLeaf):
                 self.leaves[number] = NodeLeaf(_concrete(leaf.node, self.counts[number]), leaf.picks)
-        network = Network(self.leaves, Wiring(tuple(self.reads), ()), self.arguments, self.modes)
+        network = Network(self.leaves, Wiring(tuple(self.reads), ()), self.arguments, self.training_of_leaves)
         lowering = Lowering(network, Shapes(self.sizes, self.shapes_of_leaves, []), None, ())
         self.operations: list[Any] = lowering.operations
         self.changed: list[Layer] = []
@@ -493,7 +493,7 @@ class FunctionLowering(_Recorded):
                 self._know_samples(begin, self.counts[number])
             if not isinstance(leaf, NodeLeaf) and self.counts[number] != self.batch:
                 self._repeat(leaf, begin, self.counts[number] // self.batch)
-            mode = self.modes_of_leaves[number]
+            mode = self.resolved_training[number]
             trains = leaf._training_by_default if mode is None else mode
             for index in range(begin, len(self.operations)):
                 if "host" in self.operations[index]:
@@ -596,9 +596,9 @@ def _with_inputs(entry: Node, instructions: Sequence[int]) -> Node:
     return entry._replace(inputs=inputs, fields=fields)
 
 
-def _concrete_fields(kind: str, given: Mapping[str, Any], count: int) -> dict[str, Any]:
+def _concrete_fields(kind: str, fields: Mapping[str, Any], count: int) -> dict[str, Any]:
     """Returns the fields of a node with lengths for `count` samples."""
-    fields = dict(given)
+    fields = dict(fields)
     if "begin" in fields:
         fields["begin"] = _known_pairs(fields["begin"], count)
     if kind == _MAP and "samples" in fields["operations"]:
@@ -640,46 +640,46 @@ _changed_by: weakref.WeakKeyDictionary[Any, dict[Any, tuple[frozenset[Any], Depe
 """What `changed_by` has found and what that depends on, by the part and the other arguments."""
 
 
-def changed_by(part: Any, samples: Sequence[Any], mode: bool | None, given: Any) -> frozenset[Any]:
+def changed_by(part: Any, samples: Sequence[Any], training: bool | None, arguments: Any) -> frozenset[Any]:
     """Returns the owners of the weights that a call of a layer or a model changes.
 
     Args:
         part: the layer or model.
         samples: the shape of one sample of each input.
-        mode: the argument `training` of the call.
-        given: the further arguments of the call.
+        training: the argument `training` of the call.
+        arguments: the further arguments of the call.
     """
     if all(weight.trainable for layer in part._layers_of_weights for weight in layer._specs):
         return frozenset()
     of_part = _changed_by.setdefault(part, {})
-    key = (tuple(samples), mode, given)
+    key = (tuple(samples), training, arguments)
     known = of_part.get(key)
     if known is None or not known[1].are_unchanged:
         dependencies = Dependencies()
-        known = of_part[key] = _changed_in(part, samples, mode, given, dependencies), dependencies
+        known = of_part[key] = _changed_in(part, samples, training, arguments, dependencies), dependencies
     return known[0]
 
 
 def _changed_in(
-    part: Any, samples: Sequence[Any], mode: bool | None, given: Any, dependencies: Dependencies
+    part: Any, samples: Sequence[Any], training: bool | None, arguments: Any, dependencies: Dependencies
 ) -> frozenset[Any]:
     search = _Recorded(dependencies)
     inputs = [Value(-1 - number, sample) for number, sample in enumerate(samples)]
     try:
         with dependencies.collecting():
-            search._called(part, inputs, CallMode(mode, mode), given)
+            search._called(part, inputs, CallMode(training, training), arguments)
     except Exception:  # nor can it be computed, which says why
         return frozenset()
     found = set[Any]()
-    for leaf, reads, always in zip(search.leaves, search.reads, search.modes, strict=True):
+    for leaf, reads, forced in zip(search.leaves, search.reads, search.training_of_leaves, strict=True):
         if isinstance(leaf, Layer):
-            asked = mode if always is None else always
-            trains = leaf._training_by_default if asked is None else asked
+            own = training if forced is None else forced
+            trains = leaf._training_by_default if own is None else own
             found.update([leaf] if trains and leaf.trainable and leaf._moves_averages and reads else [])
         elif (
             isinstance(leaf, NodeLeaf)
             and leaf.node.kind == "assign_after_batch"
-            and leaf.node.fields["when"] != _OTHER_MODE[bool(mode)]
+            and leaf.node.fields["when"] != _OTHER_BRANCH[bool(training)]
         ):
             owner = search.leaves[reads[0]]
             found.add(owner.layer if isinstance(owner, WeightsLeaf) else owner)
@@ -687,6 +687,6 @@ def _changed_in(
 
 
 # In training, the assignments that only predictions make; and the other way round.
-_OTHER_MODE = {True: "predictions", False: "training"}
+_OTHER_BRANCH = {True: "predictions", False: "training"}
 
 LazyTrace.functions = TraceFunctions(evaluate, masks, changed_by)

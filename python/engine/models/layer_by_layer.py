@@ -34,8 +34,10 @@ def _walk(model: Any, inputs: Sequence[Any], call: Callable[..., Any]) -> list[A
             returns what the part computes.
     """
 
-    def flat(part: Part, read: list[Any], mode: bool | None, given: CallArguments | None) -> list[Any]:
-        outputs = call(part, read, mode, given)
+    def flat(
+        part: Part, read: list[Any], training: bool | None, arguments: CallArguments | None
+    ) -> list[Any]:
+        outputs = call(part, read, training, arguments)
         return tree.flatten(outputs) if part._output_count > 1 else [outputs]
 
     graph: BuiltGraph = model._built_graph
@@ -79,20 +81,18 @@ def masks_of_outputs(model: Any, rows: Any, masks: Sequence[Any] = ()) -> list[A
     inputs = inputs_of_rows(model, rows, masks)
     if any(leaf._is_by_call for leaf in model._built_graph.network.leaves):
 
-        def call(part: Any, read: list[Any], mode: bool | None, given: CallArguments | None) -> Any:
-            del mode
+        def call(part: Any, read: list[Any], training: bool | None, arguments: CallArguments | None) -> Any:
+            del training
             if part._is_model:
                 return part._built_graph.output_form.packed(_walk(part, read, call))
-            return part._call_in_model(read, False, {} if given is None else given)
+            return part._call_in_model(read, False, arguments)
 
         with on_trial():
             outputs: Sequence[Any] = _walk(model, inputs, call)
     else:
         with on_trial():
             trace = LazyTrace()
-            outputs = trace.called(
-                model, [recorded_with_mask(each, trace, model) for each in inputs], False, None
-            )
+            outputs = trace.call(model, [recorded_with_mask(each, trace, model) for each in inputs], False)
     return [None if mask_of(each) is None else np.asarray(mask_of(each)) for each in outputs]
 
 
@@ -106,9 +106,8 @@ def call_by_layer(model: Any, rows: Any, training: bool | None, masks: Sequence[
     penalties = dict[Layer, list[float]]()
     inputs = inputs_of_rows(model, rows, masks)
 
-    def call(part: Any, read: list[Any], mode: bool | None, given: CallArguments | None) -> Any:
-        options = {} if given is None else given
-        outputs = part._call_in_model(read, mode if training is None else training, options)
+    def call(part: Any, read: list[Any], own: bool | None, arguments: CallArguments | None) -> Any:
+        outputs = part._call_in_model(read, own if training is None else training, arguments)
         for leaf in part._built_graph.penalised if part._is_model else [part]:
             if isinstance(leaf, Layer) and leaf.activity_regularizer is not None:
                 penalties.setdefault(leaf, []).extend(leaf._penalties)  # a layer that is used twice has two
@@ -145,20 +144,20 @@ def call_recorded(model: Any, x: Any, symbols: Sequence[Any], training: bool | N
         with within_call(training):
             return model.call(x, **options)
 
-    def call(part: Part, read: list[Any], mode: bool | None, given: CallArguments | None) -> Any:
-        return _called_part(part, read, mode if training is None else training, given)
+    def call(part: Part, read: list[Any], own: bool | None, arguments: CallArguments | None) -> Any:
+        return _called_part(part, read, own if training is None else training, arguments)
 
     return model._built_graph.output_form.packed(_walk(model, symbols, call))
 
 
 def _called_part(
-    part: Part, inputs: Sequence[Any], training: bool | None, given: CallArguments | None
+    part: Part, inputs: Sequence[Any], training: bool | None, arguments: CallArguments | None
 ) -> Any:
     """Returns the outputs of a part of a model for recorded arrays."""
     if isinstance(part, OperationPart):
         return apply(part.operation, filled_slots(part._args, inputs), filled_slots(part._kwargs, inputs))
     called: Any = part
-    if part._is_model or given is None:
+    if part._is_model or arguments is None:
         return called(part._packed_inputs(inputs), training=training)
-    options = {name: filled_slots(value, inputs) for name, value in given.items()}
-    return called(filled_slots(given.inputs, inputs), training=training, **options)
+    options = {name: filled_slots(value, inputs) for name, value in arguments.items()}
+    return called(filled_slots(arguments.inputs, inputs), training=training, **options)

@@ -31,7 +31,7 @@ class LayerGraph:
     """The other layers, and models, in the order in which they compute, each as often as it is called."""
     wiring: Wiring = _NOTHING
     """What each of `layers` reads, and the outputs."""
-    modes: Sequence[bool | None] = ()
+    training_of_calls: Sequence[bool | None] = ()
     """The argument `training` of each call; empty if no call has arguments."""
     arguments: Sequence[CallArguments | None] = ()
     """The other arguments of each call, in the same way."""
@@ -61,11 +61,13 @@ class LayerGraph:
             call: gets a part, the values that it reads, and the arguments `training` and others of its call; it returns a
                 value for each output of the part.
         """
-        calls = zip(self.layers, self.modes or repeat(None), self.arguments or repeat(None), strict=False)
+        calls = zip(
+            self.layers, self.training_of_calls or repeat(None), self.arguments or repeat(None), strict=False
+        )
 
         def call_next(read: list[_Value]) -> Iterable[_Value]:
-            part, mode, given = next(calls)
-            return call(part, read, mode, given)
+            part, training, arguments = next(calls)
+            return call(part, read, training, arguments)
 
         return values_along(*self.wiring, inputs, call_next)[1]
 
@@ -91,11 +93,11 @@ class LayerGraph:
         found = (leaf for part in dict.fromkeys(self.layers) for leaf in part._layers_of_weights)
         return list(dict.fromkeys(found))
 
-    def modes_of_leaves(self, training: bool | None) -> list[bool]:
+    def training_of_leaves(self, training: bool | None) -> list[bool]:
         """Returns the argument `training` of each layer, models replaced by theirs, in a call with `training`."""
         found = list[bool]()
-        for part, own in zip(self.layers, self.modes or repeat(None), strict=False):
-            found += part._modes_of_leaves(own if training is None else training)
+        for part, own in zip(self.layers, self.training_of_calls or repeat(None), strict=False):
+            found += part._training_of_leaves(own if training is None else training)
         return found
 
 

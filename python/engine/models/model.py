@@ -263,8 +263,8 @@ class Model(Part, SaysWhatIsLeftOut):
             input_layers=starts,
             layers=[call.layer for call in calls],
             wiring=wiring._replace(outputs=wiring.outputs[: len(outputs)]),
-            modes=[call.mode for call in calls],
-            arguments=[call.given for call in calls],
+            training_of_calls=[call.training for call in calls],
+            arguments=[call.arguments for call in calls],
             listed=layers,
             output_dtypes=dtypes_of_outputs([each.dtype for each in outputs]),
         )
@@ -521,17 +521,17 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         require(Mapping, config, "config", "a dict as get_compile_config() returns it")
         known = {"optimizer", "auto_scale_loss", *_COMPILE_ARGUMENTS}
-        given = {name: value for name, value in config.items() if name in known}
-        if not _binds(self.compile, given):
+        arguments = {name: value for name, value in config.items() if name in known}
+        if not _binds(self.compile, arguments):
             msg = (
                 f"{self.name!r} isn't compiled, as the compile() of {type(self).__name__} has other arguments than a file holds: "
                 "call compile() after loading, or override get_compile_config() and compile_from_config()"
             )
             warnings.warn(msg, stacklevel=2)
             return
-        if "loss" in given:
-            given["loss"] = _losses_of_config(given["loss"])  # the attribute `loss` has the objects
-        self.compile(**given)
+        if "loss" in arguments:
+            arguments["loss"] = _losses_of_config(arguments["loss"])  # the attribute `loss` has the objects
+        self.compile(**arguments)
 
     @property
     def compiled(self) -> bool:
@@ -1127,7 +1127,7 @@ class Model(Part, SaysWhatIsLeftOut):
         Raises:
             ValueError, TypeError: if the data doesn't match the model.
         """
-        given = training_of(training)
+        training = training_of(training)
         if open_recorder.get() is not None or of_thread.traces:
             if open_recorder.get() is None:
                 apply_pending_changes()
@@ -1140,10 +1140,10 @@ class Model(Part, SaysWhatIsLeftOut):
             symbols = self._input_data.symbols(symbols)
             recorded: Any = symbols[0]
             if isinstance(recorded, RecordedArray):
-                return call_recorded(self, x, symbols, given)
-            return self._built_graph.output_form.packed(called_on(self, symbols, given))
+                return call_recorded(self, x, symbols, training)
+            return self._built_graph.output_form.packed(called_on(self, symbols, training))
         masks = masks_in(self, x)
-        outputs = outputs_of_batch(self, x, "x", given, called=True, masks=masks)
+        outputs = outputs_of_batch(self, x, "x", training, called=True, masks=masks)
         form = self._built_graph.output_form
         flat = [_as_user_tensor(each) for each in form.unpacked(outputs)]
         if (masks or self._may_make_mask) and flat[0].shape[0]:  # without samples there is no mask
@@ -1173,9 +1173,11 @@ class Model(Part, SaysWhatIsLeftOut):
             raise NotImplementedError(msg)
         return self(inputs, training)
 
-    def _call_in_model(self, inputs: Sequence[Any], training: bool | None, options: Mapping[str, Any]) -> Any:
-        """Returns the outputs for arrays, one for each input; models take no `options`."""
-        del options
+    def _call_in_model(
+        self, inputs: Sequence[Any], training: bool | None, arguments: CallArguments | None
+    ) -> Any:
+        """Returns the outputs for arrays, one for each input; models take no `arguments`."""
+        del arguments
         return self(self._packed_inputs(inputs), training)
 
     def add_loss(self, loss: Any) -> None:
@@ -1363,13 +1365,13 @@ class Model(Part, SaysWhatIsLeftOut):
         Args:
             input_shape: for a model with several inputs a list of shapes, or a dict by their names.
         """
-        given = (
+        shapes_given = (
             self._input_data.arrays(input_shape, "input_shape")
             if len(self._built_graph.input_layers) > 1
             else [input_shape]
         )
-        shapes = self._output_shapes_for([without_batch(each) for each in given])
-        found = [(given[0][0], *shape) for shape in shapes]
+        shapes = self._output_shapes_for([without_batch(each) for each in shapes_given])
+        found = [(shapes_given[0][0], *shape) for shape in shapes]
         return found[0] if len(found) == 1 else found
 
     def summary(  # noqa: PLR0917 # Keras' signature
@@ -1439,10 +1441,10 @@ class Model(Part, SaysWhatIsLeftOut):
         calls, known = list[Call](), iter(self._calls)
 
         def called(
-            part: Part, read: list[KerasTensor], mode: bool | None, given: CallArguments | None
+            part: Part, read: list[KerasTensor], training: bool | None, arguments: CallArguments | None
         ) -> Sequence[KerasTensor]:
-            call, wanted = next(known, None), (part, tuple(read), mode, given)
-            if call is None or (call.layer, call.inputs, call.mode, call.given) != wanted:
+            call, wanted = next(known, None), (part, tuple(read), training, arguments)
+            if call is None or (call.layer, call.inputs, call.training, call.arguments) != wanted:
                 call = Call(*wanted)
             else:
                 call.refresh()
@@ -1808,12 +1810,12 @@ class Model(Part, SaysWhatIsLeftOut):
         if self._body is not None:
             own = {"name": self.name, "trainable": self._trainable}
             overridden = self._user_overrides("get_config")
-            given = {
+            arguments = {
                 key: value
                 for key, value in self._constructed_with.items()
                 if key not in own and (is_plain(value) or not overridden)
             }
-            return own | plain_arguments(type(self), given)
+            return own | plain_arguments(type(self), arguments)
         if self._added_losses:  # configs hold what leads to the outputs
             return Model(
                 self.inputs, self.outputs, name=self.name, trainable=self._trainable
@@ -1832,15 +1834,15 @@ class Model(Part, SaysWhatIsLeftOut):
         Raises:
             TypeError: if the constructor of the subclass doesn't accept these arguments.
         """
-        given = checked_config(config)
-        if cls not in (Model, Model._sequential, Functional) and "layers" not in given:
+        plain = checked_config(config)
+        if cls not in (Model, Model._sequential, Functional) and "layers" not in plain:
             with custom_object_scope(custom_objects):
-                return instance_from_arguments(cls, given)
-        form: type[Model] = Functional if "output_layers" in given else Model._sequential
+                return instance_from_arguments(cls, plain)
+        form: type[Model] = Functional if "output_layers" in plain else Model._sequential
         kind = form if cls is Model else cls
         with custom_object_scope(custom_objects):
-            if "output_layers" in given:
-                model = kind._from_functional(given)
+            if "output_layers" in plain:
+                model = kind._from_functional(plain)
             else:
                 model = kind._of_parts(parts_from_config(config), config["name"])
         model._trainable = flag(config.get("trainable", True), "trainable")
@@ -1854,13 +1856,16 @@ class Model(Part, SaysWhatIsLeftOut):
         graph = graph_in(config)
         parts = made_parts([*graph.starts, *(call.layer for call in graph.calls)])
         starts, layers = parts[: len(graph.starts)], parts[len(graph.starts) :]
-        modes, arguments = [call.mode for call in graph.calls], [call.arguments for call in graph.calls]
+        training_of_calls, arguments = (
+            [call.training for call in graph.calls],
+            [call.arguments for call in graph.calls],
+        )
         for call, part in zip(graph.calls, layers, strict=True):
             if isinstance(part, OperationPart):
                 part._with_operands(call.args, ["float32"] * len(call.reads))
         ends = structure_of_ends(config["input_layers"]), structure_of_ends(config["output_layers"])
         reads = [call.reads for call in graph.calls]
-        calls = starts, layers, (reads, graph.outputs), modes, arguments
+        calls = starts, layers, (reads, graph.outputs), training_of_calls, arguments
         return cls._of_calls(*calls, name=config["name"], forms=ends, others=beside_graph(config))
 
     def get_build_config(self) -> dict[str, Any] | None:
@@ -1899,7 +1904,7 @@ class Model(Part, SaysWhatIsLeftOut):
         starts: Sequence[Any],
         parts: Sequence[Any],
         wiring: Wiring | tuple[Sequence[Sequence[ValueSource]], Sequence[ValueSource]],
-        modes: Sequence[bool | None],
+        training_of_calls: Sequence[bool | None],
         arguments: Sequence[CallArguments | None],
         *,
         name: str | None,
@@ -1911,14 +1916,14 @@ class Model(Part, SaysWhatIsLeftOut):
         Args:
             starts: the input layers.
             parts: layers and models, one as often as it is called.
-            wiring: as for `called_in_turn`, like `modes` and `arguments`.
-            modes: the argument `training` of each call.
+            wiring: as for `called_in_turn`, like `training_of_calls` and `arguments`.
+            training_of_calls: the argument `training` of each call.
             arguments: the other arguments of each call, by name.
             name: of the model.
             forms: those of inputs and outputs.
             others: further arguments of the constructor of a subclass.
         """
-        inputs, outputs = called_in_turn(starts, parts, wiring, modes, arguments)
+        inputs, outputs = called_in_turn(starts, parts, wiring, training_of_calls, arguments)
         ends = [form.as_given(form.packed(each)) for form, each in zip(forms, (inputs, outputs), strict=True)]
         if cls.__init__ is not Model.__init__ and accepts_any_arguments(cls.__init__):
             return cls(inputs=ends[0], outputs=ends[1], name=name, **others)
@@ -2006,8 +2011,8 @@ class Model(Part, SaysWhatIsLeftOut):
     def _layers_of_weights(self) -> list[Layer]:
         return self._built_graph.owners
 
-    def _modes_of_leaves(self, training: bool | None) -> list[bool]:
-        return self._built_graph.modes_of_leaves(training)
+    def _training_of_leaves(self, training: bool | None) -> list[bool]:
+        return self._built_graph.training_of_leaves(training)
 
     def _models_within(self) -> list[Model]:
         """The models that are parts of this one, at any depth."""

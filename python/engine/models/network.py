@@ -47,7 +47,7 @@ class Network(NamedTuple):
     wiring: Wiring
     arguments: Sequence[CallArguments | None] = ()
     """The arguments that each leaf is called with beside its inputs and `training`; empty if there are none."""
-    modes: Sequence[bool | None] = ()
+    training_of_leaves: Sequence[bool | None] = ()
     """The argument `training` with which Python code calls each leaf, whatever the batch is for; None if it gives none."""
     around: Sequence[tuple[Part, ...]] = ()
     """For each leaf the models and layers that contain it, outermost first; the last one is the layer itself, or the one whose
@@ -85,8 +85,8 @@ def network_of(
     """
     flattening = Flattening(within, bool(inputs), whole)
     shapes: Sequence[Any] = inputs or [None] * _input_count(graph.wiring)
-    given = [Value(-1 - number, shape) for number, shape in enumerate(shapes)]
-    outputs = flattening.add(graph, given, CallMode())
+    values = [Value(-1 - number, shape) for number, shape in enumerate(shapes)]
+    outputs = flattening.add(graph, values, CallMode())
     numbers = tuple(flattening.plain(value).number for value in outputs)
     if inputs:
         flattening.add_penalties_on_weights()
@@ -100,7 +100,7 @@ def network_of(
         leaves,
         wiring,
         flattening.arguments,
-        flattening.modes,
+        flattening.training_of_leaves,
         flattening.around,
         frozenset(flattening.silent),
     )
@@ -125,9 +125,9 @@ class Value(NamedTuple):
 class CallMode(NamedTuple):
     """What `training` is in a call and in the calls within, where code may say something else than the batch."""
 
-    recorded: bool | None = None
+    training: bool | None = None
     """The argument `training` by which `call` is recorded; None records both branches."""
-    always: bool | None = None
+    training_of_leaves: bool | None = None
     """The `training` of all leaves, whatever the batch is for; None for that of the batch."""
     branch: bool | None = None
     """True for what is called in training alone, False for what is called in predictions alone, None for other calls."""
@@ -140,9 +140,9 @@ class CallMode(NamedTuple):
             branch: the branch of the recorded `call` in which it is made, or None.
         """
         inner = self.branch if branch is None else branch
-        mode = self.always if training is None else training
-        if mode is not None:
-            return CallMode(mode, mode, inner)
+        known = self.training_of_leaves if training is None else training
+        if known is not None:
+            return CallMode(known, known, inner)
         # What is called in predictions alone is computed in training, too, but nothing reads it there.
         return CallMode(inner, False if inner is False else None, inner)
 
@@ -170,7 +170,7 @@ class Flattening:
         whole: Callable[[Part], bool] = lambda _: False,
     ) -> None:
         self.leaves, self.reads = list[Leaf](), list[tuple[int, ...]]()
-        self.arguments, self.modes = list[CallArguments | None](), list[bool | None]()
+        self.arguments, self.training_of_leaves = list[CallArguments | None](), list[bool | None]()
         self.around, self.silent = list[tuple[Part, ...]](), set[int]()
         self._within, self._knows_shapes, self._whole = within, knows_shapes, whole
         self._around = list[Part]()  # the models and layers whose calls are being added, outermost first
@@ -178,65 +178,66 @@ class Flattening:
         self._weights: dict[Any, int] = {}  # the leaf of each layer whose weights are read by nodes
         self._assigned: dict[OfWeight, _Assigned] = {}
 
-    def add(self, graph: LayerGraph, given: Sequence[Value], mode: CallMode) -> list[Value]:
+    def add(self, graph: LayerGraph, inputs: Sequence[Value], mode: CallMode) -> list[Value]:
         """Adds the leaves of a model, and returns its outputs.
 
         Args:
             graph: that of the model.
-            given: its inputs.
+            inputs: its inputs.
             mode: what `training` is in the call.
         """
 
         def call(
-            part: Part, read: list[Value], own: bool | None, options: CallArguments | None
+            part: Part, read: list[Value], own: bool | None, arguments: CallArguments | None
         ) -> list[Value]:
             return self._called(
-                part, read, mode._replace(recorded=own) if mode.recorded is None else mode, options
+                part, read, mode._replace(training=own) if mode.training is None else mode, arguments
             )
 
-        return graph.run(given, call)
+        return graph.run(inputs, call)
 
     def _called(
-        self, part: Part, given: Sequence[Value], mode: CallMode, options: CallArguments | None
+        self, part: Part, inputs: Sequence[Value], mode: CallMode, arguments: CallArguments | None
     ) -> list[Value]:
         """Adds the leaves of one call, and returns its outputs.
 
         Args:
             part: what is called.
-            given: its inputs.
+            inputs: its inputs.
             mode: what `training` is in the call.
-            options: the further arguments.
+            arguments: the further arguments.
         """
         self._around.append(part)
         try:
             graph = self._within(part)
             if graph is not None:
-                return self.add(graph, given, mode)
-            return self._called_layer(part, given, mode, options)
+                return self.add(graph, inputs, mode)
+            return self._called_layer(part, inputs, mode, arguments)
         finally:
             self._around.pop()
 
     def _called_layer(
-        self, part: Part, given: Sequence[Value], mode: CallMode, options: CallArguments | None
+        self, part: Part, inputs: Sequence[Value], mode: CallMode, arguments: CallArguments | None
     ) -> list[Value]:
         """Adds the leaves of a call of a layer or an operation; the arguments are those of `_called`."""
-        samples = [value.shape for value in given]
+        samples = [value.shape for value in inputs]
         if self._knows_shapes:
             if isinstance(part, GivenMask):
-                return [self._masked_by(*given)]
-            merged = self._merged(part, given, mode.branch)
+                return [self._masked_by(*inputs)]
+            merged = self._merged(part, inputs, mode.branch)
             if merged is not None:
                 return merged
         if self._knows_shapes and not self._whole(part):
-            masked = part._takes_mask and self._is_masked(given[0]) if given else False
-            found = self._recording_of(part, samples, mode.recorded, options, masked)
+            masked = part._takes_mask and self._is_masked(inputs[0]) if inputs else False
+            found = self._recording_of(part, samples, mode.training, arguments, masked)
             if found is not None:
-                outputs = self._add_recording(found, given, mode)
-                return self._after_recorded(part, given, options, outputs, mode.branch)
-            given = [self.plain(value) for value in given]
+                outputs = self._add_recording(found, inputs, mode)
+                return self._after_recorded(part, inputs, arguments, outputs, mode.branch)
+            inputs = [self.plain(value) for value in inputs]
         shapes = part._output_shapes_for(samples) if self._knows_shapes else [None]
         found_outputs = [
-            self._leaf(leaf, given, shapes[0], options, mode.always) for leaf in part._leaves[:1]
+            self._leaf(leaf, inputs, shapes[0], arguments, mode.training_of_leaves)
+            for leaf in part._leaves[:1]
         ]
         if self._knows_shapes and isinstance(part, Layer):
             for value in found_outputs:
@@ -244,10 +245,10 @@ class Flattening:
         return found_outputs
 
     def _recording_of(  # what belongs to a call
-        self, part: Part, samples: Sequence[Any], mode: bool | None, options: Any, masked: bool
+        self, part: Part, samples: Sequence[Any], training: bool | None, arguments: Any, masked: bool
     ) -> Recording | None:
         """Returns what the Python code of a part records for a call; None if the part has none, so that it is a leaf."""
-        found: Recording | None = part._recording_for(samples, mode, options, masked)
+        found: Recording | None = part._recording_for(samples, training, arguments, masked)
         return found
 
     def _add_penalty(self, layer: Layer, value: Value, branch: bool | None) -> bool:
@@ -287,24 +288,24 @@ class Flattening:
         maker = self._leaf(RowMaskLeaf(rows), [self.plain(mask)], rows)
         return self._leaf(MaskLeaf(value.shape, rows), [self.plain(value), maker], value.shape)
 
-    def _merged(self, part: Part, given: Sequence[Value], branch: bool | None) -> list[Value] | None:
+    def _merged(self, part: Part, inputs: Sequence[Value], branch: bool | None) -> list[Value] | None:
         """Returns the output of a layer that computes by the masks of its inputs, such as `Concatenate`; None for any other."""
-        if len(given) < 2 or not isinstance(part, Layer):  # noqa: PLR2004 # nothing to merge
+        if len(inputs) < 2 or not isinstance(part, Layer):  # noqa: PLR2004 # nothing to merge
             return None
         after = mask_sources(self.leaves, self.reads)[1]
-        sources = [None if value.number < 0 else after[value.number] for value in given]
-        found = part._recording_by_masks([value.shape for value in given], sources)
+        sources = [None if value.number < 0 else after[value.number] for value in inputs]
+        found = part._recording_by_masks([value.shape for value in inputs], sources)
         if found is None:
             return None
-        output, *mask = self._add_recording(found, given, CallMode(branch=branch))
+        output, *mask = self._add_recording(found, inputs, CallMode(branch=branch))
         self._add_penalty(part, output, branch)
         return [self._masked_by(output, mask[0]) if mask else output]
 
     def _after_recorded(  # what belongs to a call
         self,
         part: Part,
-        given: Sequence[Value],
-        options: CallArguments | None,
+        inputs: Sequence[Value],
+        arguments: CallArguments | None,
         outputs: list[Value],
         branch: bool | None,
     ) -> list[Value]:
@@ -320,12 +321,12 @@ class Flattening:
                 for value in outputs
             ]
         after = mask_sources(self.leaves, self.reads)[1]
-        sources = [None if value.number < 0 else after[value.number] for value in given]
+        sources = [None if value.number < 0 else after[value.number] for value in inputs]
         if layer._has_own_mask:
             found = layer._recorded_calls.mask_recording(
-                [value.shape for value in given], options, [source is not None for source in sources]
+                [value.shape for value in inputs], arguments, [source is not None for source in sources]
             )
-            masks = [] if found is None else self._add_recording(found, given, CallMode(branch=branch))
+            masks = [] if found is None else self._add_recording(found, inputs, CallMode(branch=branch))
             return [self._masked_by(value, *masks) for value in outputs] if masks else outputs
         if not any(source is not None for source in sources):
             return outputs
@@ -335,7 +336,7 @@ class Flattening:
         source = part._mask_source_of(sources)
         if source is None:
             return outputs
-        masked = given[sources.index(source)]
+        masked = inputs[sources.index(source)]
         return [
             self._leaf(MaskLeaf(value.shape, masked.shape), [self.plain(value), masked], value.shape)
             for value in outputs
@@ -344,27 +345,27 @@ class Flattening:
     def _leaf(
         self,
         leaf: Leaf,
-        given: Sequence[Value],
+        inputs: Sequence[Value],
         shape: Any,
-        options: CallArguments | None = None,
-        always: bool | None = None,
+        arguments: CallArguments | None = None,
+        training: bool | None = None,
     ) -> Value:
-        self.modes.append(always)
+        self.training_of_leaves.append(training)
         self.around.append(tuple(self._around))
-        self._samples.setdefault(leaf, given[0].shape if given else None)
+        self._samples.setdefault(leaf, inputs[0].shape if inputs else None)
         self.leaves.append(leaf)
-        self.reads.append(tuple(value.number for value in given))
-        self.arguments.append(options)
+        self.reads.append(tuple(value.number for value in inputs))
+        self.arguments.append(arguments)
         return Value(len(self.leaves) - 1, shape)
 
-    def _add_recording(self, found: Recording, given: Sequence[Value], mode: CallMode) -> list[Value]:
+    def _add_recording(self, found: Recording, inputs: Sequence[Value], mode: CallMode) -> list[Value]:
         """Adds what a function has recorded, and returns its outputs."""
         branch = mode.branch
         computed: list[list[Value]] = []
 
         def value_of(origin: Origin) -> Value:
             if isinstance(origin, Input):
-                return given[origin.number]
+                return inputs[origin.number]
             if isinstance(origin, OfWeight):
                 return self._present_weight(origin)
             return computed[origin.entry][origin.output]
@@ -393,7 +394,7 @@ class Flattening:
                 for value, (_, shape) in zip(read, entry.inputs, strict=True)
             ]
             computed.append(
-                self._called(entry.part, views, mode.of_call_within(entry.mode, own), entry.given)
+                self._called(entry.part, views, mode.of_call_within(entry.training, own), entry.arguments)
             )
         if found.loss is not None:
             self._add_loss(value_of(found.loss.origin), full_shape(FullShape(found.loss.extents)), branch)

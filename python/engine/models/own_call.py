@@ -67,21 +67,21 @@ def dtypes_of_outputs(dtypes: Sequence[str]) -> list[str] | None:
 
 
 def wiring_of(
-    body: Body, samples: Sequence[Any], given: CallArguments | None
+    body: Body, samples: Sequence[Any], arguments: CallArguments | None
 ) -> tuple[Wiring, Structure, list[str] | None]:
     """Returns the connections of a model with a `call` of its own, the form of its outputs, and their dtypes.
 
     Args:
         body: the `call` of the model.
         samples: the shape of one sample of each input; None stands for unknown lengths.
-        given: the arguments of `call`.
+        arguments: the arguments of `call`.
 
     Raises:
         TypeError: if `call` returns something else than symbols in lists, tuples and dicts.
     """
-    body._recorded_calls.note(len(samples), given)
-    body._build_for_samples(samples, given)
-    found: Recording = body._recorded_calls.recording(with_tried_length(samples), None, given)
+    body._recorded_calls.note(len(samples), arguments)
+    body._build_for_samples(samples, arguments)
+    found: Recording = body._recorded_calls.recording(with_tried_length(samples), None, arguments)
     reads = (tuple(-1 - number for number in range(len(samples))),)
     packed = found.packed
     if isinstance(packed, Slot):

@@ -209,7 +209,11 @@ class Lowering:
     ) -> None:
         self.shapes, self.operations = shapes, list[Operation]()
         self._leaves, self._reads = network.leaves, network.wiring.reads
-        self._trainable, self._arguments, self._modes = trainable, network.arguments, network.modes
+        self._trainable, self._arguments, self._training = (
+            trainable,
+            network.arguments,
+            network.training_of_leaves,
+        )
         self._silent, self._around = network.silent, network.around
         self._masks, self._masks_after = mask_sources(self._leaves, self._reads)
         self._uses, self._total, self._drawn = Counter[Leaf](), Counter(self._leaves), Counter[int]()
@@ -246,7 +250,7 @@ class Lowering:
         if isinstance(layer, (Layer, WeightsLeaf)) and not self._reads[number]:
             self._add_weights(layer)
             return
-        always = self._modes[number] if self._modes else None
+        training = self._training[number] if self._training else None
         samples, note, with_mask = self.shapes.read[number], *self._mask_fields(number)
         use = self._uses[layer] if self._total[layer] > 1 else None
         self._uses[layer] += 1
@@ -270,10 +274,12 @@ class Lowering:
             fields |= _of_use(layer, operation, use)
             host = fields.get("host", operation.get("host"))
             if isinstance(host, CustomLayerHost):
-                given = self._arguments[number] if self._arguments else None
+                arguments = self._arguments[number] if self._arguments else None
                 coded = self._is_coded(self._reads[number][0])
                 name = dtype.name if dtype.kind != "f" else "int64" if coded else None
-                fields["host"] = host._replace(arguments=given, dtype=name, coded=coded, mode=always)
+                fields["host"] = host._replace(
+                    arguments=arguments, dtype=name, coded=coded, training=training
+                )
             elif isinstance(host, CrossingHost):
                 coded_ones = tuple(map(self._is_coded, self._reads[number]))
                 read_dtypes = [self._dtype_of(each) for each in self._reads[number]]
@@ -288,8 +294,8 @@ class Lowering:
                 operation = {name: value for name, value in operation.items() if name not in LAYER_FIELDS}  # noqa: PLW2901
             elif read != [len(found) - 1]:
                 fields["inputs"] = read
-            if always is not None:  # whatever the batch is for
-                fields["training" if always else "inference"] = True
+            if training is not None:  # whatever the batch is for
+                fields["training" if training else "inference"] = True
             found.append({**operation, **note, **fields})
             read = [len(found) - 1]
         self._sources.append(self._with_mask_of_input(number, read[0], found[begin:], incoming))

@@ -16,7 +16,7 @@ from engine._tracing.extents import FullShape, full_shape, shape_of
 from engine.layers import InputLayer, Layer
 from engine.layers.call_arguments import call_arguments
 from engine.layers.operation import OperationPart, is_of_operation, operation_from_config
-from engine.layers.recorded_calls import given_of
+from engine.layers.recorded_calls import arguments_with_dtypes
 from engine.layers.symbols import CallArguments
 from engine.layers.weights import WeightSpec
 from engine.saving._model_weights import members, paths_of
@@ -404,7 +404,7 @@ def _record_call(part: Any, call: CallInConfig, shapes: Sequence[Shape], dtypes:
         return
     part._note_input_structure(call.arguments.inputs, shapes)
     if part._may_be_recorded:
-        part._recorded_calls.note(len(dtypes), given_of(call.arguments, dtypes))
+        part._recorded_calls.note(len(dtypes), arguments_with_dtypes(call.arguments, dtypes))
     elif call.arguments and part._is_by_call and part._shape_arguments is None:
         part._shape_arguments = call_arguments(part.name, part.call, (), call.arguments)
 

@@ -28,7 +28,7 @@ class CallInConfig(NamedTuple):
 
     layer: Any
     reads: list[ValueSource]
-    mode: bool | None
+    training: bool | None
     """The argument `training`."""
     arguments: CallArguments
     """The further arguments by name, with slots in place of symbols."""
@@ -98,13 +98,13 @@ class _Reading:
         for key in order:
             numbers[key] = len(calls)
             args, options, _ = _arguments_of(self._node(key))
-            mode = options.pop("training", None)
+            training = options.pop("training", None)
             call_arguments = CallArguments(
                 {name: value for name, value in options.items() if not _is_none(value)}
             )
             call_arguments.inputs = args[0] if args else Slot(0)
             reads = [ValueSource(numbers[source], output) for source, output in self._sources[key]]
-            training = None if mode is None else flag(mode, "training")
+            training = None if training is None else flag(training, "training")
             calls.append(CallInConfig(self._layers[key[0]], reads, training, call_arguments, args))
         if len(calls) != sum(map(len, self._nodes.values())):
             raise self._refusal("some calls of layers don't lead to an output")
