@@ -9,7 +9,6 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,15 +28,16 @@ from bits_layers import (
     dense,
     dropout,
 )
-from learning_cases import ADAM, SGD, networks
+from optimizer_cases import as_formula
 from reference_optimizers import for_core, read_slots
 
 from engine import _core
 
 THREADS = (1, 2, 3, 4, 8)
+SGD, ADAM = as_formula("SGD", {}), as_formula("Adam", {})
 ADAM_DECAY = {**ADAM, "kernel_decay": 0.1, "bias_decay": 0.02}
-MOMENTUM = {"kind": "sgd", "momentum": 0.9, "nesterov": False}
-NESTEROV = {"kind": "sgd", "momentum": 0.9, "nesterov": True}
+MOMENTUM = as_formula("SGD", {"momentum": 0.9})
+NESTEROV = as_formula("SGD", {"momentum": 0.9, "nesterov": True})
 
 
 class Case(NamedTuple):
@@ -71,6 +71,82 @@ def mnist() -> Case:
         ADAM,
         32,
     )
+
+
+L1 = {"kernel_l1": 1e-4, "bias_l1": 1e-4}
+
+
+def norms(over: str) -> Spec:
+    return {"kind": "norm", "over": over, "low": 0.2, "high": 0.9, "rate": 0.8}
+
+
+def networks() -> dict[str, Callable[[], Case]]:
+    """Returns trainings of wide and narrow layers, so that threads divide weights in every way."""
+
+    def case(layers: list[Spec], optimizer: str, batch_size: int = 70, **options: Any) -> Callable[[], Case]:
+        loss = "sparse_categorical_crossentropy"
+        x, y, rule = pixels(150, 90, "float32"), labels(150, 10), as_formula(optimizer, options)
+        return lambda: Case(x, y, layers, loss, rule, batch_size)
+
+    plain = [dense(200, "relu", l2=1e-4), dense(130, "tanh"), dense(64, "relu"), dense(10, "softmax")]
+    asking = [
+        {**dense(150, "relu", l2=1e-4), **L1, "kernel_constraint": norms("column")},
+        {**dense(130, "tanh"), "kernel_constraint": norms("row")},
+        {**dense(64, "tanh"), "kernel_constraint": norms("row")},
+        {
+            **dense(20, "relu"),
+            "kernel_constraint": norms("all"),
+            "bias_constraint": norms("row"),
+        },
+        {**dense(10, "softmax"), "kernel_constraint": {"kind": "non_negative"}},
+    ]
+    several = [
+        dense(160, "relu", l2=1e-4),
+        dense(200, "tanh"),
+        {"kind": "dropout", "rate": 0.2, "seed": 3},
+        dense(90, "silu"),
+        dense(64, "relu"),
+        dense(10, "softmax"),
+    ]
+    wide = [dense(300, "relu"), dense(700, "tanh"), dense(10, "softmax")]
+    gains = [plain[0], {"kind": "column_scale", "shape": [20, 10]}, *plain[1:]]
+    norm = {"kind": "batch_normalization", "momentum": 0.9, "epsilon": 1e-3}
+    slopes = {"kind": "column_scale", "rule": "leaky", "use_shift": False}
+    reused = [
+        dense(150, "relu"),
+        dense(150, "tanh", l2=1e-3),
+        norm,
+        slopes,
+        {**dense(150, "relu", l2=1e-3), "first": 1},
+        {**norm, "first": 2},
+        {**dense(150, "linear", l2=1e-3), "first": 1},
+        {**slopes, "first": 3},
+        dense(10, "linear"),
+        dense(10, "sigmoid"),
+        {**dense(10, "linear"), "first": 9},
+        {**dense(10, "softmax"), "first": 9},
+    ]
+    averaged = {"use_ema": True, "ema_momentum": 0.9, "ema_overwrite_frequency": 3}
+    accumulated = {"clipnorm": 0.5, "gradient_accumulation_steps": 2}
+    muon = {**accumulated, "adam_weight_decay": None, "weight_decay": 0.1}
+    free = {"beta_1": 0.6, "warmup_steps": 4, "gradient_accumulation_steps": 2, "weight_decay": 0.1}
+    ftrl = {"l1_regularization_strength": 1e-3, "l2_regularization_strength": 0.1, "beta": 0.2}
+    return {
+        "penalties_and_constraints": case(asking, "SGD", momentum=0.9, global_clipnorm=0.1, **averaged),
+        "several_panels": case(several, "Adam", 40),
+        "several_panels_in_small_batches": case(several, "Adam", 6),
+        "several_panels_in_large_batches": case(wide, "Adam", 128),
+        "lamb": case(plain, "Lamb", **accumulated),
+        "adafactor": case(gains, "Adafactor", weight_decay=0.1),
+        "muon": case(gains, "Muon", **muon),
+        "reused": case(reused, "SGD", gradient_accumulation_steps=3, global_clipnorm=0.1),
+        "reused_alone": case(reused, "Adam", weight_decay=0.1),
+        "nadam": case(plain, "Nadam"),
+        "schedule_free": case(plain, "ScheduleFreeAdamW", **free),
+        "ftrl": case(
+            plain, "Ftrl", learning_rate_power=-0.6, l2_shrinkage_regularization_strength=0.05, **ftrl
+        ),
+    }
 
 
 CASES: dict[str, Callable[[], Case]] = {
@@ -229,7 +305,7 @@ CASES: dict[str, Callable[[], Case]] = {
         ADAM_DECAY,
         70,
     ),
-    **networks(dense, partial(Case, pixels(150, 90, "float32"), labels(150, 10))),
+    **networks(),
 }
 
 

@@ -77,7 +77,7 @@ def as_formula(name: str, options: dict[str, Any], exclude: list[str] | None = N
     parameters = inspect.signature(getattr(optimizers, name)).parameters
     found = {key: parameter.default for key, parameter in parameters.items()} | options
     decay = found["weight_decay"] or 0.0
-    return {
+    formula = {
         **found,
         "kind": KINDS.get(name, name.lower()),
         "kernel_decay": 0.0 if "kernel" in (exclude or ()) else decay,
@@ -88,4 +88,6 @@ def as_formula(name: str, options: dict[str, Any], exclude: list[str] | None = N
         "averages": found["use_ema"],
         "average_momentum": found["ema_momentum"],
         "overwrite": found["ema_overwrite_frequency"],
+        "rms_rate": found.get("rms_rate") or 0.0,
     }
+    return {key: value for key, value in formula.items() if value is not None}

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import compiled
 
 import engine as keras
 from engine import layers, ops
@@ -64,8 +65,7 @@ def standardized(x: Any, mean: Any, variance: Any) -> Any:
 @pytest.mark.parametrize("kind", [Counting, ByHand, InPython])
 def test_each_way_of_predicting_assigns_once_for_a_batch(kind: Callable[[], Any]) -> None:
     layer = kind()
-    model = keras.Sequential([keras.Input((4,)), layer])
-    model.compile(keras.optimizers.SGD(0.0), "mse")
+    model = compiled(keras.Sequential([keras.Input((4,)), layer]), keras.optimizers.SGD(0.0), "mse")
     count = 0
     for run, batches in (
         (lambda: layer(X), 1),
@@ -458,8 +458,7 @@ def test_a_layer_that_is_used_again_in_a_branch() -> None:
             return outputs + self.inner.n
 
     layer = Around()
-    model = keras.Sequential([keras.Input((4,)), layer])
-    model.compile(keras.optimizers.SGD(0.0), "mae")
+    model = compiled(keras.Sequential([keras.Input((4,)), layer]), keras.optimizers.SGD(0.0), "mae")
     for training, count, added in ((True, 3, 1 + 2 + 3 + 3), (False, 4, 4 + 4), (True, 7, 5 + 6 + 7 + 7)):
         np.testing.assert_allclose(model(X, training=training), X + added, rtol=1e-6)
         assert float(layer.inner.n) == count
@@ -522,8 +521,7 @@ def test_variables_of_an_optimizer_in_an_attribute_are_no_weights() -> None:
         def call(self, x: Any) -> Any:
             return self.dense(x)
 
-    model = Kept()
-    model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse")
+    model = compiled(Kept(), keras.optimizers.SGD(0.1, momentum=0.9), "mse")
     model.fit(X, Y, verbose=0)
     model.kept = model.optimizer.variables
     assert [weight.shape for weight in model.weights] == [(4, 1), (1,)]
@@ -548,8 +546,7 @@ def test_a_weight_that_is_frozen_after_compile_stays() -> None:
         def call(self, x: Any) -> Any:
             return x * self.w
 
-    model = keras.Sequential([keras.Input((4,)), Scale(), layers.Dense(1)])
-    model.compile("sgd", "mse")
+    model = compiled(keras.Sequential([keras.Input((4,)), Scale(), layers.Dense(1)]), "sgd", "mse")
     model.layers[0].w.trainable = False
     model.fit(X, Y, verbose=0)
     assert model.layers[0].w.numpy().tolist() == [1, 1, 1, 1]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import compiled
 from conftest import Blobs, classifier, same_weights
 
 import engine as keras
@@ -264,8 +265,7 @@ def mostly_zero(dtype: str) -> Any:
 def network(loss: str = "mse") -> keras.Sequential:
     keras.utils.set_random_seed(1)
     model = keras.Sequential([keras.Input((100,)), keras.layers.Dense(64), keras.layers.Dense(1)])
-    model.compile(keras.optimizers.SGD(1e-5), loss)
-    return model
+    return compiled(model, keras.optimizers.SGD(1e-5), loss)
 
 
 @pytest.mark.parametrize("hook", ["on_epoch_begin", "on_epoch_end"])
@@ -329,8 +329,7 @@ def test_steps_of_a_class_read_labels_as_they_are_then(dtype: str, eager: bool) 
     def made() -> keras.Sequential:
         keras.utils.set_random_seed(0)
         model = Stepwise([keras.Input((4,)), keras.layers.Dense(3, "softmax")])
-        model.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=eager)
-        return model
+        return compiled(model, "sgd", "sparse_categorical_crossentropy", run_eagerly=eager)
 
     model, stepwise = made(), made()
     for number in range(3):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from common import assert_all_equal, compiled
 
 import engine as keras
 from engine import layers
@@ -82,8 +83,7 @@ def test_losses_of_outputs_may_stand_in_lists_of_one():
         keras.utils.set_random_seed(0)
         inputs = keras.Input((3,))
         outputs = {"a": layers.Dense(1, name="a")(inputs), "b": layers.Dense(1, "sigmoid", name="b")(inputs)}
-        model = keras.Model(inputs, outputs)
-        model.compile("sgd", loss=loss, **options)
+        model = compiled(keras.Model(inputs, outputs), "sgd", loss=loss, **options)
         x, y = np.ones((4, 3)), np.ones((4, 1))
         return model.fit(x, {"a": y, "b": y}, verbose=0).history
 
@@ -155,8 +155,7 @@ def test_steps_per_execution_changes_no_weight():
         model.fit(x, x[:, :1], batch_size=3, epochs=2, verbose=0, callbacks=[hooks])
         return model.get_weights()
 
-    for one, other in zip(weights(1), weights(4), strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_all_equal(weights(1), weights(4))
 
 
 def test_the_metrics_of_a_model_contain_those_of_its_layers():
@@ -177,8 +176,7 @@ def test_the_metrics_of_a_model_contain_those_of_its_layers():
         def call(self, x):
             return self.dense(self.watching(x))
 
-    model = Own()
-    model.compile("sgd", "mse")
+    model = compiled(Own(), "sgd", "mse")
     model.fit(np.ones((4, 3)), np.ones((4, 1)), verbose=0)
     assert [metric.name for metric in model.metrics] == ["loss", "outer", "inner"]
     around = keras.Sequential([model])
@@ -197,12 +195,10 @@ def test_the_metrics_that_a_model_within_was_compiled_with_are_its_own():
         def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
             return keras.ops.mean(keras.ops.square(y_pred - self.teacher(x)))
 
-    teacher = keras.Sequential([layers.Input((3,)), layers.Dense(1)])
-    teacher.compile("sgd", "mse", metrics=["mae"])
+    teacher = compiled(keras.Sequential([layers.Input((3,)), layers.Dense(1)]), "sgd", "mse", metrics=["mae"])
     x, y = np.ones((4, 3)), np.full((4, 1), 9.0)
     teacher.fit(x, y, verbose=0)
-    student = Student(teacher)
-    student.compile("sgd", metrics=["mae"])
+    student = compiled(Student(teacher), "sgd", metrics=["mae"])
     history = student.fit(x, y, verbose=0).history
     assert [metric.name for metric in student.metrics] == ["loss", "mae"]
     assert history["loss"][0] > 0

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import assert_all_equal, compiled
 
 import engine as keras
 from engine import layers, ops
@@ -45,8 +46,7 @@ def test_a_layer_called_with_training_false_predicts_in_training() -> None:
     model.compile(keras.optimizers.SGD(0.0), "mse")
     loss = model.fit(X, X, batch_size=8, verbose=0).history["loss"][0]
     np.testing.assert_allclose(loss, np.mean((X - X / np.sqrt(1.001)) ** 2), rtol=1e-3, atol=1e-6)
-    for one, other in zip(before, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_all_equal(before, model.get_weights())
 
 
 def test_the_gain_of_frozen_batch_normalization_trains() -> None:
@@ -100,8 +100,7 @@ class Centred(layers.Layer):
 
 @pytest.mark.parametrize("own", [True, False])
 def test_weights_that_call_assigns_have_their_values_after_each_step(own: bool) -> None:
-    model = keras.Sequential([keras.Input((4,)), Centred(), layers.Dense(1)])
-    model.compile("sgd", "mse")
+    model = compiled(keras.Sequential([keras.Input((4,)), Centred(), layers.Dense(1)]), "sgd", "mse")
     average, count = np.zeros(4), 0
     for _ in range(2):
         for start in range(0, 32, 8):
@@ -121,8 +120,7 @@ def test_weights_that_call_assigns_have_their_values_after_each_step(own: bool) 
 
 def test_the_new_value_is_read_after_an_assignment() -> None:
     layer = Centred()
-    model = keras.Sequential([keras.Input((4,)), layer])
-    model.compile(keras.optimizers.SGD(0.0), "mse")
+    model = compiled(keras.Sequential([keras.Input((4,)), layer]), keras.optimizers.SGD(0.0), "mse")
     loss = model.train_on_batch(X, X)
     np.testing.assert_allclose(loss, np.mean((0.1 * X.mean(0)) ** 2), rtol=1e-4)
 
@@ -147,8 +145,7 @@ class Assigned(layers.Layer):
 
 
 def test_a_weight_that_is_trained_cannot_be_assigned_in_call() -> None:
-    model = keras.Sequential([keras.Input((4,)), Assigned()])
-    model.compile("sgd", "mse")
+    model = compiled(keras.Sequential([keras.Input((4,)), Assigned()]), "sgd", "mse")
     with pytest.raises(TypeError, match="which training steps"):
         model.fit(X, X, verbose=0)
 
@@ -202,8 +199,7 @@ def test_rows_of_the_batch_are_evaluated_batch_by_batch() -> None:
         def call(self, x: Any) -> Any:
             return x - ops.concatenate([x[1:], x[:1]], axis=0)
 
-    model = keras.Sequential([keras.Input((4,)), Next()])
-    model.compile("sgd", "mse")
+    model = compiled(keras.Sequential([keras.Input((4,)), Next()]), "sgd", "mse")
     expected = np.mean([(part - np.roll(part, -1, 0)) ** 2 for part in X.reshape(4, 8, 4)])
     np.testing.assert_allclose(
         model.evaluate(X, np.zeros_like(X), batch_size=8, verbose=0), expected, rtol=1e-5
@@ -221,8 +217,7 @@ def test_a_layer_that_call_makes_is_told_of() -> None:
         def call(self, inputs: Any) -> Any:
             return layers.Dense(1, name="made")(layers.ReLU()(self.kept[0]["head"](inputs)))
 
-    model = Forgetful()
-    model.compile("sgd", "mse")
+    model = compiled(Forgetful(), "sgd", "mse")
     with pytest.warns(UserWarning, match="uses 'made', which is no attribute of it") as told:
         model.fit(np.ones((4, 3)), np.ones(4), epochs=2, verbose=0)
     assert len(told) == 1
@@ -246,8 +241,7 @@ def test_a_layer_of_a_layer_within_is_no_stranger() -> None:
         def call(self, inputs: Any) -> Any:
             return self.inner.dense(self.inner(inputs)[:, :2])
 
-    model = keras.Sequential([keras.Input((2,)), Outer()])
-    model.compile("sgd", "mse")
+    model = compiled(keras.Sequential([keras.Input((2,)), Outer()]), "sgd", "mse")
     model.fit(np.ones((4, 2)), np.ones((4, 2)), verbose=0)
     assert len(model.weights) == 2
 

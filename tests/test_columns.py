@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import compiled
 from conftest import FEATURES, Blobs, classifier, same_weights
 
 import engine as keras
@@ -179,8 +180,7 @@ def test_names_of_many_columns_fit_into_the_older_format(tmp_path: Path) -> None
     """By default, an attribute of HDF5 has at most 64 KiB."""
     pytest.importorskip("h5py")
     names = [f"the measurement of sensor {number}" for number in range(5000)]
-    model = keras.Sequential([keras.layers.Dense(1)])
-    model.compile("sgd", "mse")
+    model = compiled(keras.Sequential([keras.layers.Dense(1)]), "sgd", "mse")
     model.fit(frame(np.zeros((2, 5000)), names), np.zeros(2), verbose=0)
     model.save(tmp_path / "model.h5")
     assert keras.models.load_model(tmp_path / "model.h5")._feature_names == names
@@ -230,8 +230,7 @@ def test_attributes_of_the_users_own(blobs: Blobs) -> None:
             super().__init__([keras.layers.Dense(3, "softmax")])
             self.feature_names, self.program = feature_names, "morning"
 
-    model = Named(["mine"])
-    model.compile("sgd", "sparse_categorical_crossentropy")
+    model = compiled(Named(["mine"]), "sgd", "sparse_categorical_crossentropy")
     model.fit(frame(blobs.x), blobs.y, verbose=0)
     assert (model.feature_names, model.program) == (["mine"], "morning")
     assert np.array_equal(model.predict(frame(blobs.x)[TURNED]), model.predict(blobs.x))

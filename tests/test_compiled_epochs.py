@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import assert_all_equal, compiled
 from optimizer_cases import OPTIONS, RULES, WITH_OPTIONS
 
 import engine as keras
@@ -186,8 +187,7 @@ def test_an_optimizer_that_steps_twice_in_a_batch() -> None:
 def test_two_networks_with_an_optimizer_each() -> None:
     def make() -> Any:
         keras.utils.set_random_seed(2)
-        model = Pair()
-        model.compile(optimizer=optimizers.Adam(0.01))
+        model = compiled(Pair(), optimizer=optimizers.Adam(0.01))
         model.other = optimizers.RMSprop(0.01)
         return model
 
@@ -212,9 +212,7 @@ def test_arrays_that_are_not_contiguous() -> None:
 
 def test_metrics_of_users_see_each_batch() -> None:
     def make() -> Any:
-        model = network()
-        model.compile("adam", "sparse_categorical_crossentropy", metrics=[Largest(), "accuracy"])
-        return model
+        return compiled(network(), "adam", "sparse_categorical_crossentropy", metrics=[Largest(), "accuracy"])
 
     model = assert_same(make, X, LABELS)
     largest = next(each for each in model.metrics if isinstance(each, Largest) or each.name == "largest")
@@ -241,8 +239,7 @@ def test_metrics_see_targets_as_the_step_passes_them() -> None:
         x = keras.Input((6,))
         model = Shaped(x, layers.Dense(1)(x))
         model.rows, model.whole = metrics.MeanSquaredError(name="rows"), metrics.Mean(name="whole")
-        model.compile(optimizers.SGD(0.01))
-        return model
+        return compiled(model, optimizers.SGD(0.01))
 
     y = (X[:, 0] * 3).astype(np.float32)
     model = assert_same(make, X, y)
@@ -354,8 +351,7 @@ def test_batches_must_hold_samples() -> None:
                 call()
         with pytest.raises(ValueError, match=f"`validation_batch_size` must be at least 1, got {size}"):
             model.fit(X, LABELS, validation_batch_size=size, validation_data=(X, LABELS), verbose=0)
-    for one, two in zip(before, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
+    assert_all_equal(before, model.get_weights())
 
 
 class Everywhere(Plain):
@@ -382,8 +378,7 @@ def refused_by(model: Any, x: Any, y: Any, message: str) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             call()
-    for one, two in zip(before, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
+    assert_all_equal(before, model.get_weights())
 
 
 @pytest.mark.parametrize("eagerly", [False, True])
@@ -412,8 +407,7 @@ def test_samples_of_several_inputs_must_be_finite() -> None:
     x = X.copy()
     x[3, 1] = np.nan
     for given, place in (([X, x], r"x\[1\]"), ({"one": X, "two": x}, r"x\['two'\]")):
-        model = Two(inputs, layers.Dense(1)(layers.Add()(inputs)))
-        model.compile("sgd", "mse")
+        model = compiled(Two(inputs, layers.Dense(1)(layers.Add()(inputs))), "sgd", "mse")
         with pytest.raises(ValueError, match=f"`{place}` must be finite.*row 3"):
             model.fit(given, LABELS, verbose=0)
 
@@ -424,8 +418,7 @@ def test_a_loss_that_is_not_finite_is_told_once() -> None:
             return ops.mean(ops.log(y_pred - 1e6))
 
     x = keras.Input((6,))
-    model = Logarithm(x, layers.Dense(1)(x))
-    model.compile("sgd")
+    model = compiled(Logarithm(x, layers.Dense(1)(x)), "sgd")
     with pytest.warns(UserWarning, match="'logarithm.*' is nan, and its weights are still finite") as told:
         model.fit(X, LABELS, epochs=3, verbose=0)
     assert len(told) == 1
@@ -441,8 +434,7 @@ def test_targets_need_not_be_finite() -> None:
             return ops.mean(ops.where(known, ops.square(ops.where(known, y, 0.0) - y_pred[:, 0]), 0.0))
 
     x = keras.Input((6,))
-    model = Masked(x, layers.Dense(1)(x))
-    model.compile("sgd")
+    model = compiled(Masked(x, layers.Dense(1)(x)), "sgd")
     loss = model.fit(X, np.where(LABELS == 2, np.nan, LABELS), verbose=0).history["loss"][0]
     assert np.isfinite(loss)
 
@@ -467,8 +459,7 @@ def test_labels_must_be_classes(dtype: Any, column: bool, eagerly: bool) -> None
 
 
 def test_a_label_that_is_ignored_is_no_class() -> None:
-    model = network(Everywhere)
-    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(ignore_class=-1))
+    model = compiled(network(Everywhere), "sgd", keras.losses.SparseCategoricalCrossentropy(ignore_class=-1))
     labels = np.where(LABELS == 1, -1, LABELS)
     model.fit(X, labels, verbose=0)
     labels[5] = -2
@@ -521,8 +512,7 @@ def test_samples_of_embeddings_must_be_indices(bad: float, eagerly: bool) -> Non
         with pytest.raises(ValueError, match=rf"must hold indices in \[0, 5\), but row \d+ holds {bad}"):
             model.fit(wrong, np.ones((40, 1)), batch_size=10, verbose=0, shuffle=False)
         if not eagerly:
-            for one, two in zip(before, model.get_weights(), strict=True):
-                np.testing.assert_array_equal(one, two)
+            assert_all_equal(before, model.get_weights())
 
 
 def test_weights_that_change_between_epochs_are_used() -> None:
@@ -754,15 +744,13 @@ def test_programs_of_the_same_weights_use_one_state() -> None:
     home.call([gradient], 1, 0.5)
     function.call([gradient], 2, 0.5)
     assert home.state.iterations == function.state.iterations == 2
-    alone = Program.function([weight, argument, step], [], 1)
-    alone.compile([], adam, [])
+    alone = compiled(Program.function([weight, argument, step], [], 1), [], adam, [])
     for number in (1, 2):
         alone.call([gradient], number, 0.5)
     assert alone.variables[0].tobytes() == home.variables[0].tobytes()
     assert alone.state.read("slot", 1)[0].tobytes() == home.state.read("slot", 1)[0].tobytes()
 
-    simple = Program.function([weight, argument, step], [], 1, home.arrays)
-    simple.compile([], sgd, [])
+    simple = compiled(Program.function([weight, argument, step], [], 1, home.arrays), [], sgd, [])
     with pytest.raises(ValueError, match="of another optimizer"):
         home.use_state(simple.state)
     home.use_state(alone.state)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from common import assert_all_close
 
 import engine as keras
 from engine import layers, ops, optimizers
@@ -40,8 +41,7 @@ def test_it_does_what_the_function_does() -> None:
         rows = slice(turn, turn + 5)
         assert float(compiled(X[rows], Y[rows])) == pytest.approx(float(plain(X[rows], Y[rows])), rel=1e-5)
     assert compiled.refusal is None
-    for mine, other in zip(two.get_weights(), one.get_weights(), strict=True):
-        np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-6)
+    assert_all_close(two.get_weights(), one.get_weights(), rtol=1e-4, atol=1e-6)
 
 
 def test_its_python_runs_once_for_each_form() -> None:
@@ -177,8 +177,7 @@ def test_results_that_a_later_operation_reads_are_kept() -> None:
         return product, relu(product)
 
     for function in (sums, activations):
-        for found, want in zip(keras.function(function)(X), function(X), strict=True):
-            np.testing.assert_allclose(found, want, rtol=1e-5, atol=1e-6)
+        assert_all_close(keras.function(function)(X), function(X), rtol=1e-5, atol=1e-6)
     product, total = keras.function(sums)(X)
     np.testing.assert_allclose(total - product, np.broadcast_to(bias, (12, 3)), rtol=1e-4, atol=1e-5)
     product, activated = keras.function(activations)(X)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import assert_all_close, compiled
 from conftest import CLASSES, FEATURES, Blobs
 from numpy.typing import NDArray
 
@@ -59,8 +60,7 @@ def network(middle: layers.Layer) -> keras.Sequential:
             layers.Dense(CLASSES, activation="softmax"),
         ]
     )
-    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
-    return model
+    return compiled(model, "adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
 
 
 def test_it_trains_like_the_built_in_layer(blobs: Blobs) -> None:
@@ -75,8 +75,7 @@ def test_it_trains_like_the_built_in_layer(blobs: Blobs) -> None:
     ]
     for name, values in histories[1].items():
         np.testing.assert_allclose(histories[0][name], values, rtol=1e-5)
-    for a, b in zip(ours.get_weights(), theirs.get_weights(), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    assert_all_close(ours.get_weights(), theirs.get_weights(), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(ours.predict(blobs.x), theirs.predict(blobs.x), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(ours.predict(blobs.x[:1]), ours.predict(blobs.x)[:1], rtol=1e-5)
     layer = ours.layers[1]
@@ -117,12 +116,11 @@ def test_what_is_missing_is_told(blobs: Blobs) -> None:
     assert model.evaluate(blobs.x, blobs.y, verbose=0)
     with pytest.raises(
         TypeError,
-        match=r"(?s)'halved' has no gradient.*add to Halved.*def gradient\(self, inputs.*test_custom_layers.py:46: .*bool",
+        match=r"(?s)'halved' has no gradient.*add to Halved.*def gradient\(self, inputs.*test_custom_layers.py:\d+: .*bool",
     ):
         model.fit(blobs.x, blobs.y, verbose=0)
     assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), before, strict=True))
-    first = keras.Sequential([keras.Input((FEATURES,)), Halved(), layers.Dense(1)])
-    first.compile("sgd", "mse")
+    first = compiled(keras.Sequential([keras.Input((FEATURES,)), Halved(), layers.Dense(1)]), "sgd", "mse")
     assert first.fit(blobs.x, blobs.y, verbose=0)  # no layer in front of it needs a gradient
 
 
@@ -200,8 +198,7 @@ def test_columns_of_indices_have_bounds_of_their_own() -> None:
         def call(self, inputs: Any) -> Any:
             return keras.ops.sum(self.users(inputs[:, 0]) * self.films(inputs[:, 1]), axis=-1, keepdims=True)
 
-    model = Pairs()
-    model.compile("adam", "mse")
+    model = compiled(Pairs(), "adam", "mse")
     x = np.array([[0, 40], [2, 49]])
     assert np.isfinite(model.fit(x, np.ones((2, 1)), verbose=0).history["loss"][0])
     assert model.predict(x, verbose=0).shape == (2, 1)

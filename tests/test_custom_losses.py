@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import assert_all_close, compiled
 from conftest import Blobs, classifier, same_weights, with_gradient
 from numpy.typing import NDArray
 
@@ -62,8 +63,7 @@ def test_a_function_trains_like_the_engines_own(blobs: Blobs, weighted: bool) ->
     ]
     for name, values in runs[0].history.items():
         np.testing.assert_allclose(runs[1].history[name], values, rtol=1e-5)
-    for a, b in zip(ours.get_weights(), other.get_weights(), strict=True):
-        np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-6)
+    assert_all_close(other.get_weights(), ours.get_weights(), rtol=1e-4, atol=1e-6)
 
 
 def test_a_class_takes_what_it_asks_for(blobs: Blobs) -> None:
@@ -169,8 +169,7 @@ def test_labels_of_hinges(blobs: Blobs) -> None:
     found = []
     for labels in (y, 2 * y - 1, y.astype(bool)):
         keras.utils.set_random_seed(0)
-        model = keras.Sequential([keras.layers.Dense(1, "tanh", input_shape=(6,))])
-        model.compile("sgd", "hinge")
+        model = compiled(keras.Sequential([keras.layers.Dense(1, "tanh", input_shape=(6,))]), "sgd", "hinge")
         model.fit(blobs.x, labels, epochs=2, verbose=0)
         found.append((model.evaluate(blobs.x, labels), *model.get_weights()[0][:, 0]))
     assert found[0] == found[1] == found[2]
@@ -232,8 +231,7 @@ def test_first_targets_that_are_whole_numbers_need_not_be_class_indices(shape: t
 
 def test_class_indices_stay_class_indices() -> None:
     x = np.ones((4, 2))
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
-    model.compile("sgd", from_numbers)
+    model = compiled(keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)]), "sgd", from_numbers)
     model.train_on_batch(x, np.zeros(4, int))
     with pytest.raises(ValueError, match="`y` must hold class indices below 3"):
         model.train_on_batch(x, np.full(4, 0.5))

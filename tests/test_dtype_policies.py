@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import assert_all_equal, compiled
 
 import engine as keras
 from engine import layers
@@ -81,16 +82,14 @@ def test_the_graph_shows_the_precision(policy: str) -> None:
 
 def test_the_precision_of_float32() -> None:
     assert keras.config.matmul_precision() == "float32"
-    model = network()
-    model.compile("sgd", "mse")
+    model = compiled(network(), "sgd", "mse")
     before = trained(model)
     keras.config.set_matmul_precision("tensorfloat32")
     assert keras.config.matmul_precision() == "tensorfloat32"
     assert "GPU" not in keras.utils.explain_batch(model)
     model.compile("sgd", "mse")  # which builds it again, and keeps the weights
     assert "tensorfloat32 on a GPU" in keras.utils.explain_batch(model)
-    for one, other in zip(model.get_weights(), before, strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_all_equal(model.get_weights(), before)
     mixed = keras.Sequential([keras.Input((3,)), layers.Dense(4, dtype="mixed_bfloat16")])
     assert "tensorfloat32" not in keras.utils.explain_batch(mixed, mode="predict")
 
@@ -260,13 +259,11 @@ def test_loss_scale_optimizer_in_own_steps() -> None:
 
 
 def test_loss_scale_optimizer_in_files(tmp_path: Any) -> None:
-    model = network()
-    model.compile(keras.optimizers.LossScaleOptimizer("adam", dynamic_growth_steps=5), "mse")
+    model = compiled(network(), keras.optimizers.LossScaleOptimizer("adam", dynamic_growth_steps=5), "mse")
     trained(model)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert loaded.optimizer.get_config() == model.optimizer.get_config()
     for one, other in zip(loaded.optimizer.variables, model.optimizer.variables, strict=True):
         np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
-    for one, other in zip(trained(model), trained(loaded), strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_all_equal(trained(model), trained(loaded))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from bits_worker import ADAM, MOMENTUM, SGD, dense, digest, dropout
+from common import assert_all_close, assert_all_equal, compiled
 from numpy.typing import NDArray
 from reference import loss_rows, one_hot
 
@@ -30,8 +31,7 @@ def program_of(last: str, loss: Spec, optimizer: Spec = ADAM) -> _core.Program:
     program = _core.Program(INPUTS, layers)
     draw = np.random.default_rng(1)
     program.write_variables([(draw.normal(size=v.shape) * 0.2).astype(np.float32) for v in program.variables])
-    program.compile(loss, optimizer, [{"kind": "mean_squared_error", "weighted": False}])
-    return program
+    return compiled(program, loss, optimizer, [{"kind": "mean_squared_error", "weighted": False}])
 
 
 class HostLoss:
@@ -97,8 +97,7 @@ def test_a_loss_in_python_trains_like_the_built_in_one(last: str, spec: Spec, we
     np.testing.assert_allclose(runs[1].totals.metrics, runs[0].totals.metrics, rtol=1e-6)
     # Gradients of about 1 differ by about 8 roundings, and momentum multiplies these by at most ten.
     tolerance = BATCHES * RATES[0] * 10 * 8 * 2.0**-24
-    for a, b in zip(built_in.variables, host.variables, strict=True):
-        np.testing.assert_allclose(b, a, rtol=0, atol=tolerance)
+    assert_all_close(host.variables, built_in.variables, rtol=0, atol=tolerance)
 
 
 def test_a_loss_in_python_evaluates_too() -> None:
@@ -167,8 +166,7 @@ def test_views_of_a_batch_outlive_the_run() -> None:
     )
     copies = [a.copy() for a in kept]
     del run, program
-    for a, b in zip(kept, copies, strict=True):
-        np.testing.assert_array_equal(a, b)
+    assert_all_equal(kept, copies)
 
 
 def long_run(loss: Spec | None = None) -> tuple[_core.Program, _core.Run, Array]:
@@ -221,8 +219,7 @@ def test_an_error_in_poll_leaves_the_program_usable() -> None:
 
 def test_each_batch_has_its_own_learning_rate() -> None:
     """For these rows, the gradient by each weight is 1, so that each step changes it by the learning rate."""
-    program = _core.Program(1, [dense(1, "linear", bias=False)])
-    program.compile({"kind": "host"}, SGD, [])
+    program = compiled(_core.Program(1, [dense(1, "linear", bias=False)]), {"kind": "host"}, SGD, [])
     x = np.ones((6, 1), np.float32)
     rates = np.array([0.5, 0.25, 0.125, 0.0, 2.0, 1.0])
     seen = []

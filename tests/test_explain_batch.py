@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from common import compiled
 from numpy.typing import NDArray
 
 import engine as keras
@@ -61,8 +62,7 @@ def _textbook() -> keras.Sequential:
             keras.layers.Dense(10, activation="softmax", name="output"),
         ]
     )
-    model.compile("adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-    return model
+    return compiled(model, "adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
 
 
 def steps(text: str) -> list[str]:
@@ -118,8 +118,7 @@ def many_layers() -> keras.Sequential:
         keras.layers.Dense(1),
     ]
     model = keras.Sequential([keras.Input((12,)), *layers])
-    model.compile(keras.optimizers.Lamb(), loss="mse", metrics=["mae"])
-    return model
+    return compiled(model, keras.optimizers.Lamb(), loss="mse", metrics=["mae"])
 
 
 def test_every_barrier_stands_before_a_step_that_needs_it() -> None:
@@ -223,8 +222,7 @@ def test_steps_in_python_are_named() -> None:
         def gradient(self, y_true: Array, y_pred: Array) -> Array:
             return 2 * (y_pred - y_true) / y_pred.shape[-1]
 
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
-    model.compile("sgd", loss=Squares())
+    model = compiled(keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)]), "sgd", loss=Squares())
     with pytest.raises(ValueError, match="the first targets say which: call fit"):
         keras.utils.explain_batch(model)
     model.train_on_batch(np.zeros((2, 4), np.float32), np.zeros((2, 1), np.float32))

@@ -48,12 +48,14 @@ static int run_{name}(void)
 """
 
 
-def compiled(folder: Path, names: list[str], compiler: list[str], suffix: str) -> Path:
-    functions = [FUNCTION.format(name=name, upper=name.upper(), rows=ROWS) for name in names]
+def compiled(folder: Path, samples: Mapping[str, Array], compiler: list[str], suffix: str) -> Path:
+    functions = [
+        FUNCTION.format(name=name, upper=name.upper(), rows=len(rows)) for name, rows in samples.items()
+    ]
     source = MAIN.format(
-        includes="\n".join(f'#include "{name}.h"' for name in names),
+        includes="\n".join(f'#include "{name}.h"' for name in samples),
         functions="\n".join(functions),
-        calls="\n".join(f"    if (run_{name}()) return 1;" for name in names),
+        calls="\n".join(f"    if (run_{name}()) return 1;" for name in samples),
     )
     (folder / f"main.{suffix}").write_text(source, encoding="utf-8")
     build(folder, [*compiler, f"main.{suffix}", "-o", f"main_{suffix}"])
@@ -73,62 +75,58 @@ def outputs_of(program: Path, samples: Mapping[str, Array], sizes: Mapping[str, 
     result = subprocess.run([program], input=given, capture_output=True, check=True)
     numbers, found = np.frombuffer(result.stdout, np.float32), {}
     for name in samples:
-        count = ROWS * sizes[name] + 1
+        count = sizes[name] + 1
         found[name], numbers = numbers[:count], numbers[count:]
     assert not numbers.size
     return found
 
 
-@pytest.fixture(scope="module")
-def extreme_programs(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> dict[tuple[str, float], tuple[Array, Array]]:
-    """Returns the same for inputs of extreme scales."""
-    folder = tmp_path_factory.mktemp("c")
-    keras.utils.set_random_seed(1)
-    cases = {f"m{number}": case for number, case in enumerate(extreme_cases())}
-    samples, expected, sizes = {}, {}, {}
-    for key, (name, scale) in cases.items():
-        model = CASES[name].model()
-        model.export(folder / f"{key}.h")
-        samples[key] = scaled_inputs(CASES[name], scale)
-        expected[key] = model.predict(samples[key]).reshape(ROWS, -1)
-        sizes[key] = expected[key].shape[1]
-    found = outputs_of(compiled(folder, list(cases), C, "c"), samples, sizes)
-    return {case: (found[key], expected[key]) for key, case in cases.items()}
+# The scales of the inputs of each case.
+GIVEN = {name: [1.0] for name in CASES}
+for _name, _scale in extreme_cases():
+    GIVEN[_name].append(_scale)
 
 
 @pytest.fixture(scope="module")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Array, Array]]:
-    """Returns the outputs of the compiled header and of `predict` for each case."""
+def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, float], tuple[Array, Array, Array]]:
+    """Returns for each case and scale the outputs of the compiled header, those of `predict`, and the deviation of its test."""
     folder = tmp_path_factory.mktemp("c")
     keras.utils.set_random_seed(1)
-    expected, samples, sizes = {}, {}, {}
+    expected, samples = {}, {}
     for name, case in CASES.items():
         model = case.model()
         model.export(folder / f"{name}.h")
-        samples[name] = case.inputs()
-        expected[name] = model.predict(samples[name]).reshape(ROWS, -1)
-        sizes[name] = expected[name].shape[1]
-    found = outputs_of(compiled(folder, list(CASES), C, "c"), samples, sizes)
-    again = outputs_of(compiled(folder, list(CASES), CPP, "cpp"), samples, sizes)
+        samples[name] = np.concatenate([scaled_inputs(case, scale) for scale in GIVEN[name]])
+        expected[name] = model.predict(samples[name]).reshape(len(samples[name]), -1)
+    sizes = {name: each.size for name, each in expected.items()}
+    found = outputs_of(compiled(folder, samples, C, "c"), samples, sizes)
+    again = outputs_of(compiled(folder, samples, CPP, "cpp"), samples, sizes)
     assert all(found[name].tobytes() == again[name].tobytes() for name in CASES)
-    return {name: (found[name], expected[name]) for name in CASES}
+    return {
+        (name, scale): (rows, wanted, found[name][-1])
+        for name, scales in GIVEN.items()
+        for scale, rows, wanted in zip(
+            scales,
+            found[name][:-1].reshape(len(scales), ROWS, -1),
+            expected[name].reshape(len(scales), ROWS, -1),
+            strict=True,
+        )
+    }
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_outputs_are_those_of_predict(name: str, programs: dict[str, tuple[Array, Array]]) -> None:
-    found, expected = programs[name]
-    np.testing.assert_allclose(found[:-1].reshape(ROWS, -1), expected, rtol=TOLERANCE, atol=TOLERANCE)
-    assert 0.0 <= found[-1] <= TOLERANCE * max(1.0, np.abs(expected).max())
+def test_outputs_are_those_of_predict(name: str, programs: dict[tuple[str, float], Any]) -> None:
+    found, expected, deviation = programs[name, 1.0]
+    np.testing.assert_allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE)
+    assert 0.0 <= deviation <= TOLERANCE * max(1.0, np.abs(expected).max())
 
 
 @pytest.mark.parametrize(("name", "scale"), extreme_cases())
 def test_outputs_are_those_of_predict_for_extreme_inputs(
-    name: str, scale: float, extreme_programs: dict[tuple[str, float], tuple[Array, Array]]
+    name: str, scale: float, programs: dict[tuple[str, float], Any]
 ) -> None:
-    found, expected = extreme_programs[name, scale]
-    require_close(found[:-1].reshape(ROWS, -1), expected)
+    found, expected, _ = programs[name, scale]
+    require_close(found, expected)
 
 
 def small() -> keras.Sequential:
@@ -240,18 +238,17 @@ def test_scratch_holds_what_lies_between(tmp_path: Path) -> None:
     assert size(keras.layers.Flatten()) == 1
 
 
-@pytest.mark.parametrize(
-    "bits",
-    [0, 1, 0x80000000, 0x80000001, 0x007FFFFF, 0x00800000, 0x7F7FFFFF, 0x3DCCCCCD, 0x3F800001, 0x4B800001],
-)
-def test_numbers_come_back_with_the_same_bits(bits: int, tmp_path: Path) -> None:
-    number = np.array(bits, np.uint32).view(np.float32)
-    text = literal(float(number))
-    assert text.endswith("f")
-    assert np.float32(text[:-1]).tobytes() == number.tobytes()
+def test_numbers_come_back_with_the_same_bits(tmp_path: Path) -> None:
+    bits = np.uint32(
+        [0, 1, 0x80000000, 0x80000001, 0x7FFFFF, 0x800000, 0x7F7FFFFF, 0x3DCCCCCD, 0x3F800001, 0x4B800001]
+    )
+    texts = [literal(float(number)) for number in bits.view(np.float32)]
+    assert all(text.endswith("f") for text in texts)
+    assert np.float32([text[:-1] for text in texts]).tobytes() == bits.tobytes()
     (tmp_path / "a.c").write_text(
-        f"#include <string.h>\nint main(void)\n{{\n    const float x = {text};\n    const unsigned bits = {bits}u;\n"
-        "    return memcmp(&x, &bits, 4) ? 1 : 0;\n}\n",
+        f"#include <string.h>\nint main(void)\n{{\n    const float x[] = {{{', '.join(texts)}}};\n"
+        f"    const unsigned bits[] = {{{', '.join(f'{each}u' for each in bits)}}};\n"
+        "    return memcmp(x, bits, sizeof bits) ? 1 : 0;\n}\n",
         encoding="utf-8",
     )
     build(tmp_path, [*C, "a.c", "-o", "program"])

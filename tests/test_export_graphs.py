@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from common import assert_all_close
 from exported import TOLERANCE, Array
 from onnx.reference import ReferenceEvaluator
 from random_graphs import RandomGraph, arrays
@@ -153,8 +154,7 @@ def in_c(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[list[Array], li
 @pytest.mark.parametrize("seed", range(GRAPHS))
 def test_random_graphs_in_c(seed: int, in_c: list[tuple[list[Array], list[Array]]]) -> None:
     (*found, deviation), wanted = in_c[seed]
-    for ours, theirs in zip(found, wanted, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=LOOSER, atol=LOOSER)
+    assert_all_close(found, wanted, rtol=LOOSER, atol=LOOSER)
     assert deviation <= LOOSER
 
 
@@ -166,8 +166,7 @@ def test_random_graphs_in_onnx(seed: int, compute: Any, tmp_path: Path) -> None:
     onnx.checker.check_model(model, full_check=True)
     x = graph.x(ROWS)
     wanted = arrays(graph.model.predict(x, verbose=0))
-    for ours, theirs in zip(compute(model, x), wanted, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=LOOSER, atol=LOOSER)
+    assert_all_close(compute(model, x), wanted, rtol=LOOSER, atol=LOOSER)
 
 
 def merged(name: str, arrays: list[Array], **options: Any) -> Array:
@@ -297,8 +296,7 @@ def test_names_in_onnx_are_the_keys_of_dicts(tmp_path: Path) -> None:
     assert [each.name for each in file.graph.input] == ["first", "second"]
     assert [each.name for each in file.graph.output] == ["same", "x", "y", "z"]
     x = {"first": np.ones((3, 2), np.float32), "second": np.full((3, 2), -2, np.float32)}
-    for found, wanted in zip(run(file, x), arrays(model.predict(x, verbose=0)), strict=True):
-        np.testing.assert_allclose(found, wanted, rtol=TOLERANCE, atol=TOLERANCE)
+    assert_all_close(run(file, x), arrays(model.predict(x, verbose=0)), rtol=TOLERANCE, atol=TOLERANCE)
 
 
 def test_names_in_c_are_those_of_inputs_and_outputs(tmp_path: Path) -> None:

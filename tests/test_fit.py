@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import compiled
 from conftest import Blobs, classifier, same_weights
 from numpy.typing import NDArray
 
@@ -218,19 +219,16 @@ def test_float_class_indices_and_columns_are_labels(blobs: Blobs) -> None:
 
 
 def test_one_output_takes_flat_targets(blobs: Blobs) -> None:
-    model = keras.Sequential([keras.layers.Dense(1, input_shape=(6,))])
-    model.compile("sgd", "mse")
+    model = compiled(keras.Sequential([keras.layers.Dense(1, input_shape=(6,))]), "sgd", "mse")
     column = model.evaluate(blobs.x, blobs.x[:, :1])
     assert model.evaluate(blobs.x, blobs.x[:, 0]) == column
-    single = keras.Sequential([keras.layers.Dense(1)])
-    single.compile("sgd", "mse")
+    single = compiled(keras.Sequential([keras.layers.Dense(1)]), "sgd", "mse")
     single.fit(blobs.x[:, 0], blobs.x[:, 0], verbose=0)
     assert single.input_shape == (None, 1)
 
 
 def test_outputs_keep_their_shape(rng: np.random.Generator) -> None:
-    model = keras.Sequential([keras.layers.Rescaling(2.0, input_shape=(2, 3))])
-    model.compile("sgd", "mse")
+    model = compiled(keras.Sequential([keras.layers.Rescaling(2.0, input_shape=(2, 3))]), "sgd", "mse")
     x = rng.normal(0, 1, (5, 2, 3)).astype(np.float32)
     assert np.array_equal(model.predict(x), 2 * x)
     assert model.evaluate(x, np.zeros((5, 2, 3))) == pytest.approx(np.mean(4 * x**2), rel=RTOL)

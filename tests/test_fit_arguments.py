@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
+from common import assert_all_close, assert_all_equal, compiled
 
 import engine as keras
 from engine import layers, ops
@@ -298,8 +299,7 @@ def assert_trains_like_a_chain(
     assert found.history.keys() == history.history.keys()
     for name, values in history.history.items():
         np.testing.assert_allclose(found.history[name], values, **CLOSE, err_msg=name)
-    for one, two in zip(model.get_weights(), weights, strict=True):
-        np.testing.assert_allclose(one, two, **CLOSE)
+    assert_all_close(model.get_weights(), weights, **CLOSE)
     assert model.optimizer.iterations == steps
     if (kind, eagerly) in STEPS:
         assert not model._eager_steps
@@ -554,8 +554,7 @@ def test_wrong_arguments_of_single_batches(  # noqa: PLR0917 # a table
     before = model.get_weights()
     with pytest.raises(error, match=message):
         getattr(model, verb)(**{**ARRAYS, **options})
-    for one, two in zip(before, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
+    assert_all_equal(before, model.get_weights())
 
 
 PREDICT: dict[str, Callable[[], dict[str, Any]]] = {
@@ -662,16 +661,14 @@ def test_weights_begin_the_same_whoever_trains(x: tuple[Any, ...], eagerly: bool
 
     def weights(make: Any) -> list[np.ndarray]:
         keras.utils.set_random_seed(5)
-        model = make()
-        model.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=eagerly)
+        model = compiled(make(), "sgd", "sparse_categorical_crossentropy", run_eagerly=eagerly)
         model.fit(*x, verbose=0)
         return model.get_weights()
 
     layers = lambda: [keras.layers.Dense(8, "relu"), keras.layers.Dense(CLASSES, "softmax")]  # noqa: E731
     wanted = weights(Unbuilt)
     for make in (UnbuiltStep, lambda: keras.Sequential(layers()), lambda: UnbuiltChain(layers())):
-        for array, other in zip(weights(make), wanted, strict=True):
-            np.testing.assert_allclose(array, other, **CLOSE)
+        assert_all_close(weights(make), wanted, **CLOSE)
 
 
 class Names(keras.callbacks.Callback):
@@ -744,8 +741,7 @@ class OwnMetric(keras.Model):
 
 
 def test_monitors_know_the_metrics_of_attributes() -> None:
-    model = graph(OwnMetric)
-    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model = compiled(graph(OwnMetric), "adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     stop = keras.callbacks.EarlyStopping("val_hits", patience=0)
     model.fit(X, Y, validation_data=(X, Y), epochs=3, verbose=0, callbacks=[stop])
     assert stop._is_maximized()
@@ -821,8 +817,7 @@ def test_targets_of_metrics_in_attributes(eagerly: bool) -> None:
             super().__init__(*args, **options)
             self.hits = keras.metrics.SparseCategoricalAccuracy(name="hits")
 
-    model = graph(Counted)
-    model.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=eagerly)
+    model = compiled(graph(Counted), "sgd", "sparse_categorical_crossentropy", run_eagerly=eagerly)
     assert model.fit(X, Y, epochs=4, verbose=0, target={"hits": 0.0}).epoch == [0]
 
 
@@ -834,8 +829,7 @@ def test_class_weights_of_several_outputs(kind: Any, form: Any) -> None:
         inputs = keras.Input((FEATURES,))
         outputs = [layers.Dense(CLASSES, activation="softmax", name=name)(inputs) for name in ("one", "two")]
         model = kind(inputs, dict(zip(("one", "two"), outputs, strict=True)) if form is dict else outputs)
-        model.compile("sgd", "sparse_categorical_crossentropy")
-        return model
+        return compiled(model, "sgd", "sparse_categorical_crossentropy")
 
     y = {"one": Y, "two": Y[::-1]} if form is dict else [Y, Y[::-1]]
     model, weights = made(), {"one": {0: 3.0}, "two": {1: 0.25}}
@@ -848,8 +842,7 @@ def test_class_weights_of_several_outputs(kind: Any, form: Any) -> None:
     given = dict(zip(("one", "two"), by_hand, strict=True)) if form is dict else by_hand
     expected = other.fit(X, y, verbose=0, shuffle=False, sample_weight=given).history["loss"]
     np.testing.assert_allclose(found, expected, **CLOSE)
-    for one, two in zip(model.get_weights(), other.get_weights(), strict=True):
-        np.testing.assert_allclose(one, two, **CLOSE)
+    assert_all_close(model.get_weights(), other.get_weights(), **CLOSE)
     with pytest.raises(ValueError, match="`class_weight`"):
         model.fit(X, y, verbose=0, class_weight={0: 3.0, 1: 1.0})
 
@@ -942,8 +935,7 @@ def test_validation_data_are_refused_before_a_new_model_trains(form: str) -> Non
         train_step = TrainStep.train_step
         test_step, _counted = TrainStep.test_step, TrainStep._counted
 
-    model = OwnStep()
-    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model = compiled(OwnStep(), "sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     for x, y, message in (
         (X[:4, :3], Y[:4], "validation .*x` must have shape"),
         (X[:4], Y[:4] + CLASSES, "class indices"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import assert_all_close, assert_all_equal, compiled
 from numpy.typing import NDArray
 
 import engine as keras
@@ -30,8 +31,7 @@ def two_by_two(**options: Any) -> keras.Model:
     joined = layers.Concatenate(name="joined")([both, b, left])
     outputs = [layers.Dense(3, "softmax", name="kind")(joined), layers.Dense(2, name="size")(both)]
     model = keras.Model([a, b], outputs, name="whole")
-    model.compile(keras.optimizers.SGD(1.0), ["sparse_categorical_crossentropy", "mse"], **options)
-    return model
+    return compiled(model, keras.optimizers.SGD(1.0), ["sparse_categorical_crossentropy", "mse"], **options)
 
 
 def outputs_of(weights: list[Array], x: list[Array]) -> tuple[Array, Array]:
@@ -70,8 +70,7 @@ def test_a_branching_network_by_the_numbers() -> None:
     order = ["left", "right", "kind", "size"]
     assert [layer.name for layer in model.layers if layer.weights] == order
     weights = [array.astype(float) for array in model.get_weights()]
-    for ours, exact in zip(model.predict(X, verbose=0), outputs_of(weights, X), strict=True):
-        np.testing.assert_allclose(ours, exact, rtol=1e-5, atol=1e-6)
+    assert_all_close(model.predict(X, verbose=0), outputs_of(weights, X), rtol=1e-5, atol=1e-6)
     kind, size = losses_of(weights)
     results = model.train_on_batch(X, Y, return_dict=True)
     assert results == pytest.approx(
@@ -360,8 +359,7 @@ def test_an_array_for_the_outputs_is_for_one_output() -> None:
 def test_one_input_and_several_outputs_of_any_length() -> None:
     x = keras.Input((None, 3))
     each = layers.Dense(2, name="each")(x)
-    model = keras.Model(x, [each, layers.GlobalAveragePooling1D(name="mean")(each)])
-    model.compile("sgd", "mse")
+    model = compiled(keras.Model(x, [each, layers.GlobalAveragePooling1D(name="mean")(each)]), "sgd", "mse")
     for length in (2, 5):
         data = np.ones((4, length, 3), np.float32)
         assert [y.shape for y in model.predict(data)] == [(4, length, 2), (4, 2)]
@@ -487,8 +485,7 @@ def test_class_weights_of_several_outputs(by_name: bool, batches: bool) -> None:
         twin.fit(X, Y, shuffle=False, verbose=0, sample_weight=sample_weight)
     model.train_on_batch(X, Y, class_weight=class_weight)
     twin.train_on_batch(X, Y, sample_weight=sample_weight)
-    for ours, theirs in zip(model.get_weights(), twin.get_weights(), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    assert_all_equal(model.get_weights(), twin.get_weights())
 
 
 def test_wrong_class_weights_of_several_outputs() -> None:
@@ -589,8 +586,7 @@ def test_outputs_that_depend_on_another_input_name_the_layer_that_reads_it() -> 
 
 def test_an_input_that_nothing_reads_is_told_when_training_begins() -> None:
     x, y = keras.Input((4,), name="x"), keras.Input((3,), name="y")
-    model = keras.Model([x, y], layers.Dense(2)(x), name="half")
-    model.compile("sgd", "mse")
+    model = compiled(keras.Model([x, y], layers.Dense(2)(x), name="half"), "sgd", "mse")
     with pytest.warns(UserWarning, match="no layer of model 'half' reads its input 'y'"):
         model.fit(X, Y[1], verbose=0)
     model.fit(X, Y[1], verbose=0)

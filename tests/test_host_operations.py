@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import assert_all_close, assert_all_equal, compiled
 
 import engine as keras
 from engine import layers, ops
@@ -56,8 +57,7 @@ def slopes(weights: list[Any], x: Any, y: Any) -> list[Any]:
 
 @pytest.mark.parametrize("batch_size", [1, 8, 37, 64])
 def test_a_model_predicts_and_evaluates(batch_size: int) -> None:
-    model = model_of_roots()
-    model.compile(loss="mse", metrics=["mae"])
+    model = compiled(model_of_roots(), loss="mse", metrics=["mae"])
     wanted = formula(model.get_weights(), ROOTS)
     found = model.predict(ROOTS, batch_size=batch_size, verbose=0)
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
@@ -95,16 +95,12 @@ def test_every_kind_of_step_trains_by_the_gradient() -> None:
         model.optimizer.apply_gradients(zip(gradients, model.trainable_weights, strict=True))
 
     for step in (by_fit, by_batch, by_tape):
-        model = model_of_roots()
-        model.compile(keras.optimizers.SGD(0.1), "mse")
+        model = compiled(model_of_roots(), keras.optimizers.SGD(0.1), "mse")
         step(model)
-        for one, other in zip(model.get_weights(), wanted, strict=True):
-            np.testing.assert_allclose(one, other, rtol=2e-3, atol=2e-5, err_msg=step.__name__)
-    own = Own(first.inputs, first.outputs)
-    own.compile(keras.optimizers.SGD(0.1))
+        assert_all_close(model.get_weights(), wanted, rtol=2e-3, atol=2e-5, err_msg=step.__name__)
+    own = compiled(Own(first.inputs, first.outputs), keras.optimizers.SGD(0.1))
     own.fit(ROOTS, TARGETS, batch_size=37, verbose=0)
-    for one, other in zip(own.get_weights(), wanted, strict=True):
-        np.testing.assert_allclose(one, other, rtol=2e-3, atol=2e-5)
+    assert_all_close(own.get_weights(), wanted, rtol=2e-3, atol=2e-5)
 
 
 def test_losses_and_metrics_of_users() -> None:
@@ -166,8 +162,7 @@ def test_errors_reach_the_user_and_change_nothing() -> None:
         whole.predict(data, verbose=0)
     with pytest.raises(np.linalg.LinAlgError, match="Singular matrix"):
         whole.fit(data, TARGETS, batch_size=37, verbose=0)
-    for one, other in zip(whole.get_weights(), before, strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_all_equal(whole.get_weights(), before)
     assert int(whole.optimizer.iterations) == 0
     whole.fit(ROOTS, TARGETS, batch_size=37, verbose=0)
     assert int(whole.optimizer.iterations) == 1
@@ -248,8 +243,7 @@ def test_several_threads_predict_at_once() -> None:
 
 
 def test_the_text_of_a_batch_names_the_function() -> None:
-    model = model_of_roots()
-    model.compile("sgd", "mse")
+    model = compiled(model_of_roots(), "sgd", "mse")
     text = str(keras.utils.explain_batch(model))
     assert "host_array" in text
     assert "cholesky" in text

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import compiled
 
 import engine as keras
 from engine import layers
@@ -196,8 +197,7 @@ def test_training_reads_ids() -> None:
     for streamed in (False, True):
         inputs = keras.Input((1,), dtype="int64")
         rows = layers.Embedding(6, 1)(layers.IntegerLookup(vocabulary=ids[:, 0].tolist())(inputs))
-        model = keras.Model(inputs, layers.Flatten()(rows))
-        model.compile(keras.optimizers.SGD(0.5), "mse")
+        model = compiled(keras.Model(inputs, layers.Flatten()(rows)), keras.optimizers.SGD(0.5), "mse")
         data = ([ids, targets] for _ in range(400)) if streamed else None
         if data is None:
             model.fit(ids, targets, batch_size=5, epochs=400, verbose=0)
@@ -216,8 +216,7 @@ def test_own_steps_and_tapes_read_ids() -> None:
             x, y = data
             return {"wrong": keras.ops.sum(keras.ops.abs(self(x) - y))}
 
-    model = Stepped(inputs, hashing(inputs))
-    model.compile()
+    model = compiled(Stepped(inputs, hashing(inputs)))
     with pytest.warns(UserWarning, match="can't be compiled"):
         assert model.evaluate(IDS, expected().astype(np.float32), verbose=0, return_dict=True) == {"wrong": 0}
     with keras.GradientTape():
@@ -295,8 +294,7 @@ def test_integers_that_a_compiled_step_computes_with_must_be_exact() -> None:
             x, y = data
             return {"loss": keras.ops.mean(keras.ops.square(self(x) - y))}
 
-    model = Stepped(inputs, layers.Dense(1)(inputs))
-    model.compile()
+    model = compiled(Stepped(inputs, layers.Dense(1)(inputs)))
     with pytest.raises(ValueError, match=r"row 1 holds 16777217"):
         model.evaluate(np.array([[1], [2**24 + 1]]), np.ones((2, 1)), verbose=0)
     with keras.GradientTape(), pytest.raises(ValueError, match=r"row 1 holds 16777217"):

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import compiled
 from conftest import with_gradient
 
 import engine as keras
@@ -81,8 +82,7 @@ def test_functions_without_a_derivative_predict_and_do_not_train() -> None:
         return np.tanh(np.asarray(x))  # a symbol is no array
 
     for layer in (layers.Lambda(tanh), layers.Activation(tanh)):
-        model = keras.Sequential([keras.Input((2,)), layers.Dense(2), layer])
-        model.compile("sgd", "mse")
+        model = compiled(keras.Sequential([keras.Input((2,)), layers.Dense(2), layer]), "sgd", "mse")
         x = np.ones((3, 2), np.float32)
         before, outputs = model.get_weights(), model.predict(x, verbose=0)
         with pytest.raises(TypeError, match="has no derivative, which training needs"):
@@ -242,8 +242,7 @@ def test_arguments_of_the_wrong_kind(call: Any, error: type[Exception], message:
 
 
 def test_results_are_dicts_or_not() -> None:
-    model = keras.Sequential([keras.Input((2,)), layers.Dense(1)])
-    model.compile("sgd", "mse")
+    model = compiled(keras.Sequential([keras.Input((2,)), layers.Dense(1)]), "sgd", "mse")
     with pytest.raises(TypeError, match="`return_dict` must be True or False, got 'a'"):
         model.evaluate(np.ones((2, 2)), np.ones(2), return_dict="a", verbose=0)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import reference
+from common import assert_all_close, compiled
 from numpy.typing import NDArray
 
 import engine as keras
@@ -143,8 +144,7 @@ def test_normalization_adapts(rng: np.random.Generator) -> None:
     model = keras.Sequential([keras.Input((4,)), layer])
     want = (x - x.mean(axis=0, dtype=float)) / x.std(axis=0, dtype=float)
     np.testing.assert_allclose(model.predict(x), want, rtol=1e-4, atol=1e-5)
-    for a, b in zip(layer.get_weights(), batched.get_weights(), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-6)
+    assert_all_close(layer.get_weights(), batched.get_weights(), rtol=1e-6)
     assert [w.shape for w in layer.get_weights()] == [(4,), (4,), ()]
     layer.adapt(2 * x)
     np.testing.assert_allclose(model.predict(2 * x), want, rtol=1e-4, atol=1e-5)
@@ -293,8 +293,7 @@ def test_glorot_uniform_and_seeds() -> None:
 @pytest.mark.parametrize("where", ["kernel", "bias"])
 def test_l2_is_part_of_the_loss(where: str) -> None:
     options: dict[str, Any] = {f"{where}_regularizer": "l2", "bias_initializer": "ones"}
-    model = keras.Sequential([layers.Dense(2, input_shape=(3,), **options)])
-    model.compile("sgd", "mse")
+    model = compiled(keras.Sequential([layers.Dense(2, input_shape=(3,), **options)]), "sgd", "mse")
     x = np.ones((5, 3), np.float32)
     kernel, bias = model.get_weights()
     penalty = 0.01 * float(np.sum(np.square(kernel if where == "kernel" else bias, dtype=float)))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import assert_all_close, assert_all_equal, compiled
 from conftest import Blobs, classifier, same_weights, with_gradient
 
 import engine as keras
@@ -26,9 +27,7 @@ def again(optimizer: optimizers.Optimizer) -> optimizers.Optimizer:
 
 def model_of(*layers: Any, optimizer: Any = "sgd") -> keras.Sequential:
     keras.utils.set_random_seed(3)
-    model = keras.Sequential([keras.Input((6,)), *layers])
-    model.compile(optimizer, "mse")
-    return model
+    return compiled(keras.Sequential([keras.Input((6,)), *layers]), optimizer, "mse")
 
 
 X = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
@@ -52,8 +51,7 @@ def test_a_run_goes_on_from_saved_state(optimizer: optimizers.Optimizer, blobs: 
         for _ in range(3):
             model.train_on_batch(blobs.x[32:64], blobs.y[32:64])
     # Slots of Adam are stored in another scaling, so copies of them are rounded.
-    for a, b in zip(first.get_weights(), second.get_weights(), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    assert_all_close(first.get_weights(), second.get_weights(), rtol=1e-5, atol=1e-6)
 
 
 def test_state_is_named_and_assigned() -> None:
@@ -92,8 +90,7 @@ def test_fit_ends_with_the_averages_and_on_batch_does_not() -> None:
         model = model_of(keras.layers.Dense(3), optimizer=optimizers.SGD(0.1, **options))
         model.fit(X, Y, batch_size=8, verbose=0)
         averages = [v.numpy() for v in model.optimizer.variables if v.name.endswith("average")]
-        for weight, average in zip(model.get_weights(), averages, strict=True):
-            np.testing.assert_array_equal(weight, average)
+        assert_all_equal(model.get_weights(), averages)
         model.train_on_batch(X, Y)
         assert (
             not np.array_equal(model.get_weights()[0], model.optimizer.variables[2].numpy()) or momentum == 0
@@ -159,8 +156,7 @@ def test_regularizers_of_ones_own(own: Any, known: Any, optimizer: str) -> None:
     losses = [model.fit(X, Y, epochs=3, validation_split=0.2, verbose=0).history for model in models]
     for name, values in losses[1].items():
         np.testing.assert_allclose(losses[0][name], values, rtol=1e-5)
-    for a, b in zip(models[0].get_weights(), models[1].get_weights(), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    assert_all_close(models[0].get_weights(), models[1].get_weights(), rtol=1e-5, atol=1e-6)
 
 
 def clip(w: Any) -> Any:
@@ -241,8 +237,7 @@ def test_kernels_of_several_panels(units: int) -> None:
 def test_the_step_of_an_orthogonal_penalty(mode: str, shape: tuple[int, int]) -> None:
     penalty = regularizers.OrthogonalRegularizer(0.3, mode)
     layer = keras.layers.Dense(shape[1], use_bias=False, kernel_regularizer=penalty)
-    model = keras.Sequential([keras.Input(shape[:1]), layer])
-    model.compile(keras.optimizers.SGD(0.5), "mse")
+    model = compiled(keras.Sequential([keras.Input(shape[:1]), layer]), keras.optimizers.SGD(0.5), "mse")
     w = np.random.default_rng(5).normal(size=shape).astype(np.float32)
     w[0] = 0.0
     w[0, 0] = 1e-3

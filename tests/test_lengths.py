@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import assert_all_close, assert_all_equal, compiled
 
 import engine as keras
 from engine import layers, ops
@@ -33,8 +34,7 @@ def made(optimizer: Any = "adam", **options: Any) -> Any:
             layers.Dense(1, activation="sigmoid"),
         ]
     )
-    model.compile(optimizer, "binary_crossentropy", metrics=["accuracy", "auc"], **options)
-    return model
+    return compiled(model, optimizer, "binary_crossentropy", metrics=["accuracy", "auc"], **options)
 
 
 def batches(*sizes: int) -> Iterator[tuple[Any, Any]]:
@@ -87,8 +87,7 @@ def test_fit_is_a_step_after_the_other() -> None:
     whole.fit(batches(*SIZES), verbose=0)
     for x, y in batches(*SIZES):
         single.train_on_batch(x, y)
-    for one, other in zip(whole.get_weights(), single.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_all_equal(whole.get_weights(), single.get_weights())
 
 
 def test_callbacks_see_one_optimizer() -> None:
@@ -104,8 +103,7 @@ def test_callbacks_see_one_optimizer() -> None:
     model.fit(batches(*SIZES), verbose=0, callbacks=[Look()], validation_data=(X[:, :2], Y))
     plain.fit(batches(*SIZES), verbose=0)
     assert seen == [1, 2, 3, 4, 5, 6]
-    for one, other in zip(model.get_weights(), plain.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_all_equal(model.get_weights(), plain.get_weights())
 
 
 def test_metrics_add_up_over_lengths() -> None:
@@ -135,8 +133,7 @@ def test_an_error_half_way_leaves_the_last_step() -> None:
     assert int(model.optimizer.iterations) == 2
     for trained in (model, other):
         trained.fit(batches(3, 12), verbose=0)
-    for one, two in zip(model.get_weights(), other.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
+    assert_all_equal(model.get_weights(), other.get_weights())
 
 
 def test_more_lengths_than_programs_are_kept() -> None:
@@ -147,8 +144,7 @@ def test_more_lengths_than_programs_are_kept() -> None:
     for x, y in batches(*sizes):
         other.train_on_batch(x, y)
         other.predict(X[:, :12], verbose=0)
-    for one, two in zip(model.get_weights(), other.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
+    assert_all_equal(model.get_weights(), other.get_weights())
 
 
 def test_compile_and_new_layers_start_anew() -> None:
@@ -247,8 +243,7 @@ def test_recorded_losses_with_several_outputs_and_a_mask() -> None:
         for one in ("train_on_batch", "test_on_batch"):
             expected = getattr(model, one)(x, y)
             np.testing.assert_allclose(getattr(copy, one)(x, y), expected, rtol=1e-5)
-    for one, other in zip(model.get_weights(), copy.get_weights(), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+    assert_all_close(model.get_weights(), copy.get_weights(), rtol=1e-5, atol=1e-7)
 
 
 def test_copies_keep_the_unknown_length(tmp_path: Path) -> None:
@@ -321,8 +316,7 @@ def test_a_backup_is_taken_up_between_lengths(tmp_path: Path) -> None:
     backup = keras.callbacks.BackupAndRestore(tmp_path, save_freq=1)
     rest = resumed.fit(Data(), epochs=3, verbose=0, callbacks=[backup]).history
     assert {name: values[1:] for name, values in history.items()} == rest
-    for one, other in zip(resumed.get_weights(), whole.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_all_equal(resumed.get_weights(), whole.get_weights())
 
 
 def test_symbols_have_none_for_unknown_lengths() -> None:
@@ -342,8 +336,7 @@ def test_masks_of_models_with_several_inputs_of_unknown_lengths() -> None:
     found = model(x)
     np.testing.assert_array_equal(found[0]._keras_mask, x[0] != 0)
     np.testing.assert_array_equal(found[1]._keras_mask, x[1] != 0)
-    for one, other in zip(found, model.predict(x, verbose=0), strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_all_equal(found, model.predict(x, verbose=0))
 
 
 def test_a_reshape_to_known_lengths_checks_the_samples() -> None:
@@ -363,8 +356,7 @@ def twin(declared: bool) -> Any:
         layers.Dense(2),
     ]
     model = keras.Sequential([keras.Input((None, 3)), *parts] if declared else parts)
-    model.compile(keras.optimizers.Adam(0.05), "mse", metrics=["mae"])
-    return model
+    return compiled(model, keras.optimizers.Adam(0.05), "mse", metrics=["mae"])
 
 
 class Around(keras.Model):
@@ -407,14 +399,12 @@ def test_models_built_by_data_take_other_lengths(train: Any, around: bool) -> No
     ours, declared = twin(declared=False), twin(declared=True)
     ours(data[0][0])
     if around:
-        ours = Around(ours)
-        ours.compile(keras.optimizers.Adam(0.05), "mse", metrics=["mae"])
+        ours = compiled(Around(ours), keras.optimizers.Adam(0.05), "mse", metrics=["mae"])
         ours(data[0][0])
     declared.set_weights(ours.get_weights())
     train(declared, data)
     train(ours, data)
-    for one, other in zip(ours.get_weights(), declared.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_all_equal(ours.get_weights(), declared.get_weights())
     x, y = numbers.normal(size=(8, 4, 3)), numbers.normal(size=(8, 4, 2))
     np.testing.assert_array_equal(ours.predict(x, verbose=0), declared.predict(x, verbose=0))
     assert ours.evaluate(x, y, verbose=0) == declared.evaluate(x, y, verbose=0)

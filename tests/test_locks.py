@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import compiled
 from python_threads import at_once
 
 import engine as keras
@@ -34,9 +35,7 @@ AGES = 60
 
 
 def small_model() -> keras.Sequential:
-    model = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
-    model.compile("sgd", "mse")
-    return model
+    return compiled(keras.Sequential([keras.Input((3,)), layers.Dense(2)]), "sgd", "mse")
 
 
 def in_a_thread(work: Callable[[], object]) -> list[Any]:
@@ -399,16 +398,14 @@ def test_code_of_users_runs_under_no_inner_lock() -> None:
     model.compile("sgd", probing_loss, metrics=[probing_metric])
     model.fit(X, Y, verbose=0, callbacks=[ProbingCallback()])
     model.evaluate(X, Y, verbose=0)
-    lengths = keras.Sequential([keras.Input((None, 3)), *probing_layers()])
-    lengths.compile("sgd", "mse")
+    lengths = compiled(keras.Sequential([keras.Input((None, 3)), *probing_layers()]), "sgd", "mse")
     for length in (2, 3):
         x, y = np.ones((4, length, 3), np.float32), np.ones((4, length, 2), np.float32)
         lengths.fit(x, y, verbose=0)
         lengths.predict(x, verbose=0)
     for layer in probing_layers():
         layer(X)
-    own = ProbingModel()
-    own.compile("sgd", probing_loss)
+    own = compiled(ProbingModel(), "sgd", probing_loss)
     own(X)
     own.fit(X, Y, verbose=0)
     own.predict(X, verbose=0)
@@ -456,8 +453,7 @@ def test_code_of_users_may_wait_for_a_thread() -> None:
     with keras.GradientTape() as tape:
         loss = ops.mean(waits(X))
     tape.gradient(loss, waits.kernel)
-    model = keras.Sequential([keras.Input((3,)), WaitsForAThread()])
-    model.compile("sgd", "mse")
+    model = compiled(keras.Sequential([keras.Input((3,)), WaitsForAThread()]), "sgd", "mse")
     assert np.isfinite(model.fit(X, Y, verbose=0).history["loss"]).all()
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from common import compiled
 from conftest import same_weights
 
 import engine as keras
@@ -89,15 +90,13 @@ def test_saving_and_loading(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"m{suffix}"
 
     def saving(count: int) -> Callable[[], object]:
-        model = sequential(count)
-        model.compile("adam", "mse")
+        model = compiled(sequential(count), "adam", "mse")
         save = model.save_weights if suffix == ".weights.h5" else model.save
         return lambda: save(path)
 
     def loading(count: int) -> Callable[[], object]:
         saving(count)()
-        model = sequential(count)
-        model.compile("adam", "mse")
+        model = compiled(sequential(count), "adam", "mse")
         return lambda: model.load_weights(path) if suffix == ".weights.h5" else models.load_model(path)
 
     assert grows_in_proportion(saving)

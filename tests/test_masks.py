@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from bits_worker import CASES, digest, train
+from common import assert_all_close, compiled
 
 import engine as keras
 from engine import _core, layers
@@ -205,8 +206,7 @@ def test_layers_of_ones_own_read_masks() -> None:
         models.append(keras.Sequential([keras.Input((6,)), *stack]))
         models[-1].compile(keras.optimizers.SGD(0.1), "mse")
         models[-1].fit(tokens, y, epochs=3, verbose=0)
-    for ours, theirs in zip(models[1].get_weights(), models[0].get_weights(), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+    assert_all_close(models[1].get_weights(), models[0].get_weights(), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(models[1].predict(tokens), models[0].predict(tokens), rtol=1e-4, atol=1e-6)
     x = rng.normal(size=(2, 3, 2)).astype(np.float32)
     np.testing.assert_allclose(MeanOfSteps()(x), x.mean(axis=1), rtol=1e-6)
@@ -261,8 +261,7 @@ def test_masks_that_layers_make_have_the_same_bits_on_all_threads() -> None:
         _core.set_threads(threads)
         keras.utils.set_random_seed(2)
         stack = [layers.Dense(40, "relu"), Large(), layers.BatchNormalization(), layers.Dense(2)]
-        model = keras.Sequential([keras.Input((5, 4)), *stack])
-        model.compile("adam", "mse")
+        model = compiled(keras.Sequential([keras.Input((5, 4)), *stack]), "adam", "mse")
         model.fit(x, y, epochs=2, verbose=0)
         found.append([*model.get_weights(), model.predict(x)])
     _core.set_threads(0)

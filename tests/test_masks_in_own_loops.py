@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import assert_all_close, compiled
 
 import engine as keras
 from engine import layers
@@ -167,8 +168,7 @@ def test_own_steps_train_as_fit_does(eager: bool) -> None:
     logs = [model.fit(X, Y, epochs=3, shuffle=False, verbose=0).history for model in (plain, stepped, lossy)]
     assert logs[1]["measured"][0] == pytest.approx(first, rel=2e-6)
     for found in (stepped, lossy):
-        for one, other in zip(plain.get_weights(), found.get_weights(), strict=True):
-            np.testing.assert_allclose(one, other, rtol=2e-6, atol=1e-7)
+        assert_all_close(plain.get_weights(), found.get_weights(), rtol=2e-6, atol=1e-7)
     for found in logs[1:]:
         np.testing.assert_allclose(found["loss"], logs[0]["loss"], rtol=2e-6)
     np.testing.assert_allclose(logs[2]["mae"], logs[0]["mae"], rtol=2e-6)
@@ -266,8 +266,7 @@ def test_formulas_pass_masks_on(name: str, ends: bool) -> None:
         outputs = FORMULAS[name](layers.Embedding(6, 3, mask_zero=True)(inputs))
         model: Any = kind(inputs, outputs if ends else layers.Dense(2)(outputs))
         model.measured = keras.metrics.MeanSquaredError()
-        model.compile(keras.optimizers.SGD(0.1), "mse")
-        return model
+        return compiled(model, keras.optimizers.SGD(0.1), "mse")
 
     y = np.random.default_rng(0).normal(size=(*X.shape, 3 if ends else 2))
     plain, stepped, lossy = made(keras.Model), made(OwnSteps), made(OwnLoss)
@@ -277,8 +276,7 @@ def test_formulas_pass_masks_on(name: str, ends: bool) -> None:
     for model in (plain, stepped, lossy):
         found = model.fit(X, y, shuffle=False, verbose=0).history["loss"]
         np.testing.assert_allclose(found, [expected], rtol=2e-6)
-        for one, other in zip(plain.get_weights(), model.get_weights(), strict=True):
-            np.testing.assert_allclose(one, other, rtol=2e-6, atol=1e-7)
+        assert_all_close(plain.get_weights(), model.get_weights(), rtol=2e-6, atol=1e-7)
 
 
 def test_tapes_keep_masks_from_outside() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import compiled
 
 import engine as keras
 from engine import layers, ops
@@ -42,14 +43,11 @@ class NoFormula(keras.optimizers.Optimizer):
 
 
 def network(loss: Any = "mse") -> keras.Sequential:
-    model = keras.Sequential([keras.Input((4,)), layers.Dense(1)])
-    model.compile("sgd", loss)
-    return model
+    return compiled(keras.Sequential([keras.Input((4,)), layers.Dense(1)]), "sgd", loss)
 
 
 def saved(file: Path) -> Path:
-    model = OnlyHere()
-    model.compile("sgd", "mse")
+    model = compiled(OnlyHere(), "sgd", "mse")
     model.fit(X, Y, verbose=0)
     model.save(file)
     return file
@@ -107,8 +105,7 @@ def test_a_step_that_reads_a_number_is_told_which_function_asked() -> None:
             x, y = data
             return {"loss": float(self.compute_loss(x, y, self(x)))}
 
-    model = Reads([keras.Input((4,)), layers.Dense(1)])
-    model.compile("sgd", "mse")
+    model = compiled(Reads([keras.Input((4,)), layers.Dense(1)]), "sgd", "mse")
     with pytest.warns(
         UserWarning, match=r"Reads\.train_step can't be compiled.*float\(\) or np\.asarray\(\)"
     ):

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from common import assert_all_close, compiled
 
 import engine as keras
 from engine import layers, ops
@@ -89,14 +90,12 @@ def test_a_model_trains_and_returns_it(eagerly: bool) -> None:
             self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
             return {"loss": loss}
 
-    model = Stepped()
-    model.compile("sgd", run_eagerly=eagerly)
+    model = compiled(Stepped(), "sgd", run_eagerly=eagerly)
     assert np.isfinite(model.fit(X, np.ones((4, 1)), verbose=0).history["loss"][0])
     found = model.predict(X, verbose=0)
     assert type(found) is Parts
     assert (found.first.shape, found.total.shape) == ((4, 1), (4, 1))
-    plain = Subclassed()
-    plain.compile("sgd", ["mse", "mse"])
+    plain = compiled(Subclassed(), "sgd", ["mse", "mse"])
     plain.fit(X, Parts(np.ones((4, 1)), np.zeros((4, 1))), verbose=0)
     assert type(plain(X)) is Parts
 
@@ -133,8 +132,7 @@ def test_a_layer_without_weights_returns_several_arrays(form: Any) -> None:
     expected = form(X * 3, X + 1)
     found = Several(form)(X, scale=3.0)
     assert type(found) is type(expected)
-    for one, two in zip(keras.tree.flatten(found), keras.tree.flatten(expected), strict=True):
-        np.testing.assert_allclose(one, two, rtol=1e-6)
+    assert_all_close(keras.tree.flatten(found), keras.tree.flatten(expected), rtol=1e-6)
     assert len(Several(form)(X)) == 2
     assert len(Several(form)(X[:2])) == 2, "as many outputs as samples"
     assert len(Several(form)(np.arange(4).reshape(4, 1))) == 2

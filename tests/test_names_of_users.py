@@ -9,6 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import pytest
+from common import compiled
 
 import engine as keras
 
@@ -186,8 +187,7 @@ def test_layers_of_a_model_may_be_called_inputs_and_outputs() -> None:
         def call(self, x: Any) -> Any:
             return self.outputs(self.inputs(x))
 
-    model = Named()
-    model.compile("sgd", "mse")
+    model = compiled(Named(), "sgd", "mse")
     model.fit(np.ones((4, 5)), np.ones((4, 2)), verbose=0)
     assert [weight.shape for weight in model.weights] == [(5, 3), (3,), (3, 2), (2,)]
     assert model.outputs is model.layers[1]
@@ -228,8 +228,7 @@ def test_private_names_of_users_are_free(name: str) -> None:
         def call(self, inputs: Any) -> Any:
             return self.last(self.scale(inputs))
 
-    model = Network()
-    model.compile("sgd", "mse")
+    model = compiled(Network(), "sgd", "mse")
     model.fit(X, X[:, :2], verbose=0)
     assert model.predict(X, verbose=0).shape == (24, 2)
     assert len(model.weights) == 3

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import compiled
 from conftest import CLASSES, FEATURES, Blobs, classifier, same_weights
 
 import engine as keras
@@ -77,8 +78,7 @@ def test_training_is_that_of_the_layers_in_a_row(how: str, blobs: Blobs) -> None
 
 @pytest.mark.parametrize("how", WAYS[:-2])
 def test_parts_see_what_the_whole_has_learnt(how: str, blobs: Blobs) -> None:
-    model = nested(how)
-    model.compile("adam", "mse")
+    model = compiled(nested(how), "adam", "mse")
     encoder, decoder = model.layers
     before = encoder.predict(blobs.x, verbose=0)
     model.fit(blobs.x, blobs.x, verbose=0)
@@ -193,8 +193,7 @@ def test_adversaries(blobs: Blobs) -> None:
     critic = stack_of(layers.Dense(8, "relu"), layers.Dense(1, "sigmoid"))
     critic.compile("adam", "binary_crossentropy")
     critic.trainable = False
-    both = keras.Sequential([generator, critic])
-    both.compile("adam", "binary_crossentropy")
+    both = compiled(keras.Sequential([generator, critic]), "adam", "binary_crossentropy")
     noise = np.random.default_rng(0).normal(size=(32, 2)).astype(np.float32)
     for _ in range(3):
         made, judged = generator.get_weights(), critic.get_weights()
@@ -245,8 +244,7 @@ def test_layers_of_every_kind_within(blobs: Blobs) -> None:
 
 def test_tokens_within() -> None:
     inner = keras.Sequential([keras.Input((3,)), layers.Embedding(7, 2), layers.Flatten()])
-    model = keras.Sequential([inner, layers.Dense(1)])
-    model.compile("sgd", "mse")
+    model = compiled(keras.Sequential([inner, layers.Dense(1)]), "sgd", "mse")
     x = np.array([[0, 1, 6], [2, 3, 5]])
     model.fit(x, np.ones(2), verbose=0)
     with pytest.raises(ValueError, match="7"):
@@ -301,8 +299,7 @@ def test_a_callback_that_raises(blobs: Blobs) -> None:
             if batch == 2:
                 raise KeyError("stop")
 
-    model = nested("sequential")
-    model.compile("adam", "mse")
+    model = compiled(nested("sequential"), "adam", "mse")
     encoder, decoder = model.layers
     with pytest.raises(KeyError):
         model.fit(blobs.x, blobs.x, verbose=0, callbacks=[Stop()])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from common import compiled
 from conftest import CLASSES, Blobs, same_weights
 from test_nested import LOSS, encoder_of, flat, stack_of
 
@@ -14,8 +15,7 @@ from engine import layers
 def test_models_around_one_follow_it(blobs: Blobs) -> None:
     inner = encoder_of("inner")
     middle = stack_of(inner, layers.Dense(4), name="middle")
-    outer = stack_of(middle, layers.Dense(CLASSES, "softmax"), name="outer")
-    outer.compile("sgd", LOSS)
+    outer = compiled(stack_of(middle, layers.Dense(CLASSES, "softmax"), name="outer"), "sgd", LOSS)
     outer.fit(blobs.x, blobs.y, verbose=0)
     added = layers.Dense(2, "tanh")
     inner.add(added)
@@ -35,8 +35,7 @@ def test_models_around_one_follow_it(blobs: Blobs) -> None:
 
 def test_what_does_not_suit_a_model_around_changes_nothing(blobs: Blobs) -> None:
     inner, last = encoder_of("inner"), layers.Dense(CLASSES, "softmax")
-    outer = stack_of(inner, last, name="outer")
-    outer.compile(keras.optimizers.SGD(0.1, momentum=0.9), LOSS)
+    outer = compiled(stack_of(inner, last, name="outer"), keras.optimizers.SGD(0.1, momentum=0.9), LOSS)
     outer.fit(blobs.x, blobs.y, verbose=0)
     before, state = outer.get_weights(), outer.optimizer.variables[2].numpy()
     for change, message in (

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import compiled
 
 import engine as keras
 from engine import layers
@@ -38,8 +39,7 @@ def test_generators_and_validation() -> None:
         for _ in range(3):
             yield X, Y, {"p": [np.ones(4), np.zeros(4)], "q": np.ones(4)}
 
-    network = model()
-    network.compile("sgd", loss="mse", metrics={"q": ["mae"]})
+    network = compiled(model(), "sgd", loss="mse", metrics={"q": ["mae"]})
     history = network.fit(batches(), verbose=0, validation_data=(X, Y)).history
     assert [*history] == [
         "c_mae", "loss", "p/a_loss", "p/b_loss", "q_loss",
@@ -50,16 +50,14 @@ def test_generators_and_validation() -> None:
 
 
 def test_outputs_without_a_loss() -> None:
-    network = model()
-    network.compile("sgd", loss={"p": ["mse", None]})
+    network = compiled(model(), "sgd", loss={"p": ["mse", None]})
     assert [*network.fit(X, Y, verbose=0).history] == ["loss"]
     assert network.fit(X, {"p": [Y["p"][0], None]}, verbose=0).history["loss"][0] >= 0
 
 
 def test_one_output_in_a_nested_form() -> None:
     x = keras.Input((2,))
-    network = keras.Model([[x]], {"only": [layers.Dense(1)(x)]})
-    network.compile("sgd", loss={"only": ["mse"]})
+    network = compiled(keras.Model([[x]], {"only": [layers.Dense(1)(x)]}), "sgd", loss={"only": ["mse"]})
     assert [*network.fit([[X[0]]], {"only": [Y["q"]]}, verbose=0).history] == ["loss"]
     assert network.predict([[X[0]]], verbose=0)["only"][0].shape == (4, 1)
 
@@ -134,8 +132,7 @@ def test_models_with_a_call_on_symbols(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_errors(action: Any, message: str) -> None:
-    network = model()
-    network.compile("sgd", loss="mse")
+    network = compiled(model(), "sgd", loss="mse")
     with pytest.raises((ValueError, TypeError), match=message):
         action(network)
 

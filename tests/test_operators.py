@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import assert_all_equal, compiled
 
 import engine as keras
 from engine import layers, ops
@@ -249,8 +250,7 @@ def test_equal_symbols_of_a_model_are_part_of_it_when_they_are_used() -> None:
     found = keras.Model([x, y], outputs).predict([one, other], verbose=0)
     equal = one == other
     wanted = [np.where(equal, 5, one), equal, equal + 1.0, ~equal | (one == 0), equal & (one == 1)]
-    for each, expected in zip(found, wanted, strict=True):
-        np.testing.assert_array_equal(each, expected)
+    assert_all_equal(found, wanted)
 
 
 # What is written with `==`.
@@ -261,9 +261,7 @@ LABELS = (ROWS[:, :1] > 0).astype(np.float32)
 
 
 def sigmoid_model(loss: Any, **options: Any) -> keras.Model:
-    model = keras.Sequential([keras.Input((3,)), layers.Dense(1, "sigmoid", **options)])
-    model.compile("sgd", loss)
-    return model
+    return compiled(keras.Sequential([keras.Input((3,)), layers.Dense(1, "sigmoid", **options)]), "sgd", loss)
 
 
 def test_losses_that_compare_targets() -> None:
@@ -289,8 +287,7 @@ def test_losses_that_leave_out_labels() -> None:
         own = ops.sparse_categorical_crossentropy(ops.where(target == -1, 0, target), output)
         return ops.sum(own[:, None] * kept) / ops.sum(kept)
 
-    model = keras.Sequential([keras.Input((3,)), layers.Dense(3, "softmax")])
-    model.compile("sgd", masked)
+    model = compiled(keras.Sequential([keras.Input((3,)), layers.Dense(3, "softmax")]), "sgd", masked)
     share = model.predict(ROWS, verbose=0).astype(float)
     kept = ids[:, 0] != -1
     wanted = -np.log(share[kept, ids[kept, 0]]).mean()

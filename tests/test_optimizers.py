@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import reference
+from common import assert_all_close
 from conftest import CLASSES, FEATURES, Blobs, classifier, same_weights
 from optimizer_cases import RULES, WITH_OPTIONS, as_formula
 
@@ -80,8 +81,7 @@ def check(way: str, optimizer: Any, formula: dict[str, Any], rates: Sequence[flo
         network.train_step(blobs.x[rows].astype(float), blobs.y[rows], learning_rate=rate)
     found = WAYS[way](optimizer, blobs)
     expected = network.stepper.averages if formula["averages"] else network.variables
-    for one, other in zip(found.get_weights(), expected, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    assert_all_close(found.get_weights(), expected, rtol=1e-4, atol=1e-5)
     assert optimizer.iterations == len(batches) // formula["accumulate"]
     fitted = (
         found.optimizer
@@ -120,8 +120,7 @@ def test_decay_and_schedules(way: str, name: str, exclude: list[str], blobs: Blo
 def test_a_scaled_loss_takes_the_steps_of_the_optimizer_within(way: str, blobs: Blobs) -> None:
     optimizer = optimizers.LossScaleOptimizer(optimizers.SGD(0.1))
     expected = WAYS[way](optimizers.SGD(0.1), blobs).get_weights()
-    for one, other in zip(WAYS[way](optimizer, blobs).get_weights(), expected, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    assert_all_close(WAYS[way](optimizer, blobs).get_weights(), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_decay_of_zero_is_none_to_the_bit(blobs: Blobs) -> None:

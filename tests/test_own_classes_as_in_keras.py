@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import compiled
 
 import engine as keras
 from engine import layers, ops
@@ -98,8 +99,7 @@ def test_build_gets_the_shapes_of_the_arguments_by_name(call, samples):
 
 def test_a_layer_with_shapes_by_name_is_trained_and_loaded(tmp_path):
     inputs = [keras.Input((3,)), keras.Input((4,))]
-    model = keras.Model(inputs, Sum()(inputs[0], second=inputs[1]))
-    model.compile("sgd", "mse")
+    model = compiled(keras.Model(inputs, Sum()(inputs[0], second=inputs[1])), "sgd", "mse")
     model.fit([A, B], B, verbose=0)
     assert (model.get_weights()[0] != 1).all()
     model.save(tmp_path / "model.keras")
@@ -477,8 +477,7 @@ def test_a_model_is_loaded_whose_compile_has_arguments_of_its_own(tmp_path):
         def compile(self, how: Any, error: Any = None) -> None:
             super().compile(optimizer=how, loss=error)
 
-    model = Compiled()
-    model.compile("sgd", "mse")
+    model = compiled(Compiled(), "sgd", "mse")
     model.fit(A, np.ones((2, 1)), verbose=0)
     model.save(tmp_path / "model.keras")
     with pytest.warns(UserWarning, match=r"isn't compiled, as the compile\(\) of Compiled has other"):

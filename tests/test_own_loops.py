@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import assert_all_close
 
 import engine as keras
 from engine import layers, metrics, ops, optimizers
@@ -42,8 +43,7 @@ def test_the_optimizer_of_a_compiled_model_goes_on() -> None:
     model.optimizer.apply(gradients, model.trainable_variables)
     model.fit(X, Y, batch_size=len(X), epochs=2, verbose=0)
     other.fit(X, Y, batch_size=len(X), epochs=5, verbose=0)
-    for one, two in zip(model.get_weights(), other.get_weights(), strict=True):
-        np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
+    assert_all_close(model.get_weights(), other.get_weights(), rtol=1e-4, atol=1e-5)
     assert model.optimizer.iterations == 5
 
 
@@ -188,8 +188,7 @@ def test_the_state_is_saved(tmp_path: Path) -> None:
     for each in (model, loaded):
         _, gradients = loss_and_gradients(each)
         each.optimizer.apply(gradients, each.trainable_variables)
-    for one, other in zip(model.get_weights(), loaded.get_weights(), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-6)
+    assert_all_close(model.get_weights(), loaded.get_weights(), rtol=1e-6)
 
 
 # Variables.
@@ -561,8 +560,7 @@ def test_regularizers_are_counted_once(penalty: Any) -> None:
         model.fit(X, Y, epochs=2, batch_size=20, shuffle=False, verbose=0)
         weights.append(model.get_weights())
     for others in weights[1:]:
-        for one, other in zip(weights[0], others, strict=True):
-            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+        assert_all_close(weights[0], others, rtol=1e-4, atol=1e-6)
 
 
 def test_dropout_and_noise_differ_from_step_to_step() -> None:
@@ -618,8 +616,7 @@ def test_batch_normalization_in_steps() -> None:
         model.fit(X, Y, epochs=2, batch_size=20, shuffle=False, verbose=0)
         moving.append(model.get_weights())
     for others in moving[1:]:
-        for one, other in zip(moving[0], others, strict=True):
-            np.testing.assert_allclose(one, other, rtol=2e-4, atol=1e-5)
+        assert_all_close(moving[0], others, rtol=2e-4, atol=1e-5)
 
 
 # Models that no network for batches of any size can compute.

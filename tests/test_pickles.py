@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import compiled
 from conftest import Blobs, classifier, same_weights
 
 import engine as keras
@@ -151,8 +152,7 @@ def test_layers_with_weights(
 ) -> None:
     layer = make()
     if in_model:
-        model = keras.Sequential([keras.Input((2,)), layer])
-        model.compile("sgd", "mse")
+        model = compiled(keras.Sequential([keras.Input((2,)), layer]), "sgd", "mse")
         model.fit(SAMPLES, SAMPLES, verbose=0)
     if recorded:
         with keras.GradientTape() as tape:
@@ -166,8 +166,7 @@ def test_layers_with_weights(
     for weight in copied.weights:
         weight.assign(np.zeros(weight.shape))
     np.testing.assert_array_equal(layer(SAMPLES), before)
-    other = keras.Sequential([keras.Input((2,)), copied])
-    other.compile("sgd", "mse")
+    other = compiled(keras.Sequential([keras.Input((2,)), copied]), "sgd", "mse")
     other.fit(SAMPLES, SAMPLES, verbose=0)
 
 

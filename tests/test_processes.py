@@ -16,6 +16,7 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 from bits_worker import big_case, build, digest, train
+from common import compiled
 from numerics import run_script, same_bits
 from numpy.typing import NDArray
 
@@ -238,8 +239,7 @@ def test_children_forked_beside_threads_use_the_same_model(threads: int) -> None
 
 @forks
 def test_locks_that_another_thread_holds_are_free_in_the_child() -> None:
-    model = keras.Sequential([keras.Input((None, 3)), keras.layers.Dense(2)])
-    model.compile("sgd", "mse")
+    model = compiled(keras.Sequential([keras.Input((None, 3)), keras.layers.Dense(2)]), "sgd", "mse")
     model.predict(np.ones((2, 2, 3)), verbose=0)
     by_shape = model._built_graph.by_shape
     assert by_shape is not None
@@ -285,8 +285,7 @@ def test_locks_that_another_thread_holds_are_free_in_the_child() -> None:
 @forks
 def test_a_callback_may_fork() -> None:
     """The training thread continues in the child, where it still has the lock of the model."""
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
-    model.compile("sgd", "mse")
+    model = compiled(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]), "sgd", "mse")
     x, y = np.ones((32, 3), np.float32), np.ones((32, 2), np.float32)
     ended = []
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import compiled
 from numpy.typing import NDArray
 from python_threads import side_by_side
 
@@ -292,8 +293,7 @@ def test_noise_in_a_layer_of_ones_own() -> None:
     x, found = np.ones((20, 3), np.float32), []
     for _ in range(2):
         utils.set_random_seed(0)
-        model = keras.Sequential([keras.Input((3,)), Noisy(), layers.Dense(1)])
-        model.compile("sgd", "mse")
+        model = compiled(keras.Sequential([keras.Input((3,)), Noisy(), layers.Dense(1)]), "sgd", "mse")
         model.fit(x, x[:, 0], epochs=2, verbose=0)
         found.append(model.get_weights()[0])
     assert np.array_equal(*found)
@@ -482,8 +482,7 @@ def _in_a_thread(work: Any) -> Any:
 def test_a_thread_that_draws_while_a_step_is_compiled_gets_numbers_of_its_own(own: bool) -> None:
     x, y = np.ones((6, 2), np.float32), np.ones((6, 1), np.float32)
     utils.set_random_seed(1)
-    model = _DrawsInItsStep()
-    model.compile("sgd", "mse")
+    model = compiled(_DrawsInItsStep(), "sgd", "mse")
     found = list[float]()
     seed = model.generator if own else None
 
@@ -526,8 +525,7 @@ def test_a_model_that_steps_have_to_build_gives_back_no_numbers_of_others() -> N
         def train_step(self, data: Any) -> Any:
             return super().train_step(data)
 
-    model = OwnStep()
-    model.compile("sgd", "mse")
+    model = compiled(OwnStep(), "sgd", "mse")
     model.fit(np.ones((4, 2), np.float32), np.ones((4, 1), np.float32), verbose=0)
     found += [float(random.normal(())) for _ in range(8)]
     assert len(found) > 9
@@ -593,8 +591,7 @@ def test_an_interrupt_reaches_whoever_builds_a_model_within_another_one() -> Non
 
         def call(self, inputs: Any) -> Any:
             if not self.interrupted:
-                inner = Inner()
-                inner.compile("sgd", "mse")
+                inner = compiled(Inner(), "sgd", "mse")
                 try:
                     inner.fit(np.ones((4, 3)), np.ones((4, 2)), verbose=0)
                 except KeyboardInterrupt:
@@ -604,7 +601,6 @@ def test_an_interrupt_reaches_whoever_builds_a_model_within_another_one() -> Non
         def train_step(self, data: Any) -> Any:
             return {}
 
-    model = Outer()
-    model.compile("sgd", "mse")
+    model = compiled(Outer(), "sgd", "mse")
     model.fit(np.ones((4, 3)), np.ones((4, 3)), verbose=0)
     assert model.interrupted

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import compiled
 from conftest import CLASSES, FEATURES, Blobs, same_weights
 
 import engine as keras
@@ -18,9 +19,7 @@ LOSS = "sparse_categorical_crossentropy"
 
 def stack_of(activation: Any, other: Any, shape: tuple[int, ...] = (FEATURES,)) -> keras.Sequential:
     parts = [layers.Dense(8), activation, layers.Dense(5), other, layers.Dense(CLASSES, "softmax")]
-    model = keras.Sequential([keras.Input(shape), *parts])
-    model.compile(keras.optimizers.Adam(0.01), LOSS)
-    return model
+    return compiled(keras.Sequential([keras.Input(shape), *parts]), keras.optimizers.Adam(0.01), LOSS)
 
 
 def chain_of(activation: Any, other: Any) -> keras.Model:
@@ -28,9 +27,7 @@ def chain_of(activation: Any, other: Any) -> keras.Model:
     outputs = inputs = keras.Input((FEATURES,))
     for layer in stack.layers:
         outputs = layer(outputs)
-    model = keras.Model(inputs, outputs)
-    model.compile(keras.optimizers.Adam(0.01), LOSS)
-    return model
+    return compiled(keras.Model(inputs, outputs), keras.optimizers.Adam(0.01), LOSS)
 
 
 MAKERS = {"stack": stack_of, "chain": chain_of}

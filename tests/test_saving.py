@@ -11,6 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from common import assert_all_equal
 from conftest import Blobs, classifier, same_weights
 from safetensors.numpy import load_file
 from saved import MODELS, WEIGHTS, network
@@ -35,8 +36,7 @@ def test_models_come_back(suffix: str, tmp_path: Path, blobs: Blobs) -> None:
     assert again.evaluate(blobs.x, blobs.y) == model.evaluate(blobs.x, blobs.y)
     assert again.optimizer.get_config() == model.optimizer.get_config()
     for name, arrays in model.optimizer._snapshot().arrays.items():  # Keras has another scaling
-        for ours, theirs in zip(again.optimizer._snapshot().arrays[name], arrays, strict=True):
-            np.testing.assert_array_equal(ours, theirs)
+        assert_all_equal(again.optimizer._snapshot().arrays[name], arrays)
     for each in (model, again):
         each.train_on_batch(blobs.x[:32], blobs.y[:32])
     assert same_weights(again, model)
@@ -374,8 +374,7 @@ def test_such_files_are_those_of_keras_3_by_another_name(tmp_path: Path) -> None
     model.save_weights(tmp_path / "model.h5")
     (tmp_path / "model.h5").rename(tmp_path / "model.weights.h5")
     other.load_weights(tmp_path / "model.weights.h5")
-    for saved, loaded in zip(model.get_weights(), other.get_weights(), strict=True):
-        np.testing.assert_array_equal(loaded, saved)
+    assert_all_equal(other.get_weights(), model.get_weights())
 
 
 def test_weights_are_no_model(tmp_path: Path) -> None:

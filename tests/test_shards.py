@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import assert_all_equal
 from conftest import Blobs, classifier, same_weights
 
 import engine as keras
@@ -60,8 +61,7 @@ def test_the_old_files_stay_until_the_index_names_the_new(
         with pytest.raises(OSError, match="no space left"):
             model.save_weights(path, max_shard_size=SMALL)
     again.load_weights(path)
-    for one, other in zip(again.get_weights(), saved, strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_all_equal(again.get_weights(), saved)
     for _ in range(2):
         model.save_weights(path, max_shard_size=1)
         again.load_weights(path)
@@ -139,8 +139,7 @@ def test_an_index_that_is_none(index: str, message: str, tmp_path: Path) -> None
     path.write_text(index)
     with pytest.raises(ValueError, match=message):
         model.load_weights(path)
-    for one, other in zip(model.get_weights(), before, strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_all_equal(model.get_weights(), before)
     model.save_weights(path, max_shard_size=1)  # the index may be replaced
     model.load_weights(path)
 

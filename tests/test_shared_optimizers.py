@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from common import assert_all_equal, compiled
 
 import engine
 from engine import layers
@@ -25,8 +26,7 @@ def networks(shared: bool) -> tuple[engine.Model, engine.Model]:
     generator = engine.Sequential([engine.Input((2,)), layers.Dense(4)])
     start = engine.Input((2,))
     discriminator.trainable = False
-    both = engine.Model(start, discriminator(generator(start)))
-    both.compile(second, "binary_crossentropy")
+    both = compiled(engine.Model(start, discriminator(generator(start))), second, "binary_crossentropy")
     return discriminator, both
 
 
@@ -50,8 +50,7 @@ def test_the_learning_rate_is_that_of_all() -> None:
     discriminator.optimizer.learning_rate = 0.0
     before = both.get_weights()
     both.train_on_batch(NOISE, REAL)
-    for old, new in zip(before, both.get_weights(), strict=True):
-        np.testing.assert_array_equal(old, new)
+    assert_all_equal(before, both.get_weights())
 
 
 def test_samples_of_another_length() -> None:
@@ -59,8 +58,7 @@ def test_samples_of_another_length() -> None:
     optimizer = engine.optimizers.Adam(0.01)
     lengths = engine.Sequential([engine.Input((None, 3)), layers.Dense(2), layers.GlobalAveragePooling1D()])
     lengths.compile(optimizer, "mse")
-    other = engine.Sequential([engine.Input((4,)), layers.Dense(1)])
-    other.compile(optimizer, "mse")
+    other = compiled(engine.Sequential([engine.Input((4,)), layers.Dense(1)]), optimizer, "mse")
     for length in (2, 5, 2):
         loss = lengths.train_on_batch(np.ones((3, length, 3)), np.ones((3, 2)))
         other.train_on_batch(X, REAL)

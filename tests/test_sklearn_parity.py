@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import assert_all_close
 from numpy.typing import NDArray
 from sklearn import neural_network
 from sklearn.exceptions import ConvergenceWarning
@@ -66,8 +67,9 @@ def fitted(
 
 def require_same(theirs: Any, mine: Any) -> None:
     np.testing.assert_allclose(mine.loss_curve_, theirs.loss_curve_, rtol=LOSS_TOLERANCE)
-    for one, other in zip(mine.coefs_ + mine.intercepts_, theirs.coefs_ + theirs.intercepts_, strict=True):
-        np.testing.assert_allclose(one, other, atol=WEIGHT_TOLERANCE[mine.solver])
+    assert_all_close(
+        mine.coefs_ + mine.intercepts_, theirs.coefs_ + theirs.intercepts_, atol=WEIGHT_TOLERANCE[mine.solver]
+    )
     for name in ("n_iter_", "t_", "n_layers_", "n_outputs_", "out_activation_", "n_features_in_"):
         assert getattr(mine, name) == getattr(theirs, name)
     assert mine.loss_ == pytest.approx(theirs.loss_, rel=LOSS_TOLERANCE)
@@ -268,5 +270,4 @@ def test_every_penalty_is_divided_by_the_weight_of_the_batch(kind: Any) -> None:
         stepped(engine.losses.MeanSquaredError("mean_with_sample_weight"), 3.0 / total),
     )
     assert divided[0] == pytest.approx(plain[0], rel=1e-6)
-    for one, other in zip(divided[1], plain[1], strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-6)
+    assert_all_close(divided[1], plain[1], atol=1e-6)

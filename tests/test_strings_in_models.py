@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import compiled
 
 import engine as keras
 from engine import layers, models
@@ -36,8 +37,7 @@ def reader(first: bool = True) -> Any:
             layers.Dense(1, activation="sigmoid"),
         ]
     )
-    model.compile(keras.optimizers.Adam(0.1), "binary_crossentropy", metrics=["accuracy"])
-    return model
+    return compiled(model, keras.optimizers.Adam(0.1), "binary_crossentropy", metrics=["accuracy"])
 
 
 @pytest.mark.parametrize("first", [True, False])
@@ -170,8 +170,7 @@ def test_mixed_columns() -> None:
     expected = [[0, 1, 0, 0.5, 0, 1, 0], [0, 0, 1, 1.0, 1, 0, 0], [1, 0, 0, 2.0, 0, 0, 1]]
     np.testing.assert_array_equal(model.predict(data, verbose=0)[0], np.hstack([expected, crossed]))
     np.testing.assert_array_equal(model(data)[0], np.hstack([expected, crossed]))
-    training = keras.Model(model.input, model.outputs[1])
-    training.compile("sgd", "mse")
+    training = compiled(keras.Model(model.input, model.outputs[1]), "sgd", "mse")
     training.fit(data, np.ones(3), verbose=0)
     copied = keras.models.clone_model(training)
     copied.set_weights(training.get_weights())
@@ -186,8 +185,7 @@ def test_frames_are_dicts_of_columns() -> None:
     np.testing.assert_array_equal(model.predict(dict(frame), verbose=0)[0], expected)
     np.testing.assert_array_equal(model.predict(frame[["kind", "size", "name"]], verbose=0)[0], expected)
     np.testing.assert_array_equal(model(frame.assign(more=1))[0], expected)
-    training = keras.Model(model.input, model.outputs[1])
-    training.compile("sgd", "mse")
+    training = compiled(keras.Model(model.input, model.outputs[1]), "sgd", "mse")
     training.fit(frame, np.ones(3), validation_data=(frame, np.ones(3)), verbose=0)
     training.fit(iter([(frame, np.ones(3))]), verbose=0)
     with pytest.raises(ValueError, match="'name' is missing"):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import assert_all_equal
 
 import engine as keras
 from engine import layers, losses, ops
@@ -353,8 +354,7 @@ def test_weights_are_read_as_of_recording() -> None:
     model.set_weights(before)
     with keras.GradientTape() as tape:
         y = ops.sum(model(X) ** 2)
-    for one, other in zip(found, tape.gradient(y, model.trainable_variables), strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_all_equal(found, tape.gradient(y, model.trainable_variables))
 
 
 def test_dropout_draws_once_for_value_and_gradient() -> None:
@@ -778,8 +778,7 @@ def test_functions_that_take_the_numbers_out_of_a_batch_of_one(function: Any) ->
     assert isinstance(probabilities, np.ndarray)
     weights = model.trainable_weights
     for one, other in zip(found, expected, strict=True):
-        for ours, theirs in zip(tape.gradient(one, weights), tape.gradient(other, weights), strict=True):
-            np.testing.assert_array_equal(ours, theirs)
+        assert_all_equal(tape.gradient(one, weights), tape.gradient(other, weights))
 
 
 def test_derivatives_of_a_target_that_was_printed() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import assert_all_close, compiled
 from numpy.typing import NDArray
 
 import engine as keras
@@ -34,8 +35,7 @@ class FirstError(keras.metrics.Metric):
 
 def model(loss: Any, metrics: list[Any], outputs: int = 1) -> Any:
     made = keras.Sequential([keras.Input((3,)), keras.layers.Dense(outputs)])
-    made.compile("sgd", loss, metrics=metrics)
-    return made
+    return compiled(made, "sgd", loss, metrics=metrics)
 
 
 def test_a_metric_reads_targets_of_one_axis() -> None:
@@ -170,8 +170,7 @@ def test_a_loss_reads_more_columns_than_there_are_outputs() -> None:
         for each, y, given in ((net, np.stack([Y, weights], axis=1), None), (plain, Y, weights)):
             keras.utils.set_random_seed(2)
             each.fit(X, y, sample_weight=given, shuffle=shuffle, **options)
-    for ours, theirs in zip(net.get_weights(), plain.get_weights(), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    assert_all_close(net.get_weights(), plain.get_weights(), rtol=1e-5, atol=1e-6)
 
 
 def test_what_only_a_loss_can_read() -> None:

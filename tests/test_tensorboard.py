@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import compiled
 from conftest import FEATURES, Blobs, classifier
 from google.protobuf import text_format
 from PIL import Image
@@ -154,8 +155,7 @@ def test_graph_of_layers(chained: bool, blobs: Blobs, tmp_path: Path) -> None:
         outputs = start = keras.Input((FEATURES,))
         for layer in model.layers:
             outputs = layer(outputs)
-        model = keras.Model(start, outputs)
-        model.compile("sgd", "sparse_categorical_crossentropy")
+        model = compiled(keras.Model(start, outputs), "sgd", "sparse_categorical_crossentropy")
     model.fit(blobs.x, blobs.y, verbose=0, callbacks=[TensorBoard(tmp_path)])
     events = run(tmp_path / "train")
     assert plugin(events, "keras") == "graph_keras_model"
@@ -299,8 +299,7 @@ def test_tensorflow_is_not_imported(tmp_path: Path) -> None:
 
 
 def test_a_loop_begins_before_the_model_has_weights(tmp_path: Path) -> None:
-    model = keras.Sequential([keras.layers.Dense(1)])
-    model.compile("sgd", "mse")
+    model = compiled(keras.Sequential([keras.layers.Dense(1)]), "sgd", "mse")
     callback = keras.callbacks.TensorBoard(tmp_path)
     callback.set_model(model)
     callback.on_train_begin()

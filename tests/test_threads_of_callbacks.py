@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import compiled
 
 import engine as keras
 from engine.callbacks import LambdaCallback
@@ -29,8 +30,7 @@ HOOKS = [
 def model() -> keras.Sequential:
     keras.utils.set_random_seed(1)
     made = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
-    made.compile(keras.optimizers.SGD(0.1), "mse", metrics=["mae"])
-    return made
+    return compiled(made, keras.optimizers.SGD(0.1), "mse", metrics=["mae"])
 
 
 def in_a_thread(work: Callable[[], Any]) -> Any:
@@ -87,8 +87,7 @@ def by_steps(rate: float, eagerly: bool) -> Any:
     keras.utils.set_random_seed(1)
     inputs = keras.Input((3,))
     made = Steps(inputs, keras.layers.Dense(1)(inputs))
-    made.compile(keras.optimizers.SGD(rate), "mse", metrics=["mae"], run_eagerly=eagerly)
-    return made
+    return compiled(made, keras.optimizers.SGD(rate), "mse", metrics=["mae"], run_eagerly=eagerly)
 
 
 @pytest.mark.parametrize("eagerly", [False, True])

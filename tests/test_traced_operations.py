@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import assert_all_close, assert_all_equal
 from numpy.typing import NDArray
 from traces import Node, Trace, call
 
@@ -26,8 +27,7 @@ def results_of(trace: Trace, results: list[Node], *arguments: Array) -> list[Arr
     for batch in (1, *samples, PRIME):
         for threads in (1, 2, 3):
             others = call(trace, results, *arguments, threads=threads, batch=batch)
-            for a, b in zip(first, others, strict=True):
-                np.testing.assert_array_equal(a, b)
+            assert_all_equal(first, others)
     return first
 
 
@@ -138,8 +138,7 @@ def test_maps_of_the_same_arrays_share_what_they_compute(shapes: list[tuple[int,
         total = total + array
     sines, cosines = np.sin(total.astype(float)), np.cos(total.astype(float))
     wanted = [sines + arrays[0] + arrays[-1], cosines, cosines, sines]
-    for got, want in zip(results_of(trace, results, *arrays), wanted, strict=True):
-        np.testing.assert_allclose(got, want, rtol=4 * U, atol=16 * U)
+    assert_all_close(results_of(trace, results, *arrays), wanted, rtol=4 * U, atol=16 * U)
 
 
 def test_maps_share_nothing_across_a_change() -> None:

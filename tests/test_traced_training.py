@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import assert_all_close, assert_all_equal, compiled
 from numpy.typing import NDArray
 from traces import B, Trace
 
@@ -96,8 +97,7 @@ def program_of(loss: Spec) -> _core.Program:
     network(trace)
     program = _core.Program(INPUTS, trace.nodes)
     program.write_variables(initial())
-    program.compile(loss, SGD, [])
-    return program
+    return compiled(program, loss, SGD, [])
 
 
 @pytest.fixture(autouse=True, params=[1, 2, 3], ids="{} threads".format)
@@ -152,8 +152,7 @@ def test_the_number_of_threads_changes_no_bit(threads: int) -> None:
 
     several = train()
     _core.set_threads(1)
-    for a, b in zip(several, train(), strict=True):
-        np.testing.assert_array_equal(a, b)
+    assert_all_equal(several, train())
 
 
 def test_predictions_of_networks_that_do_not_mix_samples() -> None:
@@ -186,5 +185,4 @@ def test_targets_that_are_class_indices() -> None:
         run.advance(0, 3, np.full(3, 1e-2))
         trained.append((run.totals.loss, program.variables))
     assert trained[0][0] == pytest.approx(trained[1][0], rel=1e-5)
-    for a, b in zip(trained[0][1], trained[1][1], strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    assert_all_close(trained[0][1], trained[1][1], rtol=1e-4, atol=1e-5)

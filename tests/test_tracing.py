@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import compiled
 
 import engine as keras
 from engine import layers, ops
@@ -227,8 +228,7 @@ def test_losses_of_layers_and_penalties() -> None:
             return inputs
 
     x = keras.Input((4,))
-    model = keras.Model(x, Adding(activity_regularizer="l2")(x))
-    model.compile("sgd", "mse")
+    model = compiled(keras.Model(x, Adding(activity_regularizer="l2")(x)), "sgd", "mse")
     wanted = 0.5 * X.mean() + 0.01 * (X**2).sum() / len(X)
     assert model.evaluate(X, X, verbose=0, batch_size=12) == pytest.approx(wanted, rel=1e-4)
 
@@ -379,16 +379,14 @@ def test_models_in_models() -> None:
         def call(self, inputs: Any) -> Any:
             return {"net": self.inner(inputs["a"]), "chain": self.chain(inputs["b"])}
 
-    model = Outer()
-    model.compile("sgd", {"net": "mse", "chain": "mae"})
+    model = compiled(Outer(), "sgd", {"net": "mse", "chain": "mae"})
     y = {"net": X[:, :3], "chain": X[:, :2]}
     history = model.fit({"a": X, "b": X}, y, verbose=0).history
     assert set(history) == {"loss", "net_loss", "chain_loss"}
     assert model.predict({"a": X, "b": X}, verbose=0)["chain"].shape == (12, 2)
     assert len(model.weights) == 10
     x = keras.Input((4,))
-    around = keras.Model(x, layers.Dense(1)(Net(3)(x)))
-    around.compile("sgd", "mse")
+    around = compiled(keras.Model(x, layers.Dense(1)(Net(3)(x))), "sgd", "mse")
     around.fit(X, X[:, :1], verbose=0)
     assert len(around.weights) == 8
 
@@ -443,8 +441,7 @@ def test_losses_that_need_values_say_so() -> None:
     def loss(y_true: Any, y_pred: Any) -> Any:
         return y_pred if float(ops.sum(y_true)) > 0 else y_true
 
-    model = keras.Sequential([keras.Input((4,)), layers.Dense(3)])
-    model.compile("sgd", loss)
+    model = compiled(keras.Sequential([keras.Input((4,)), layers.Dense(3)]), "sgd", loss)
     with pytest.raises(TypeError, match=r"test_tracing\.py:\d+: .*float\(\) of it"):
         model.fit(X, X[:, :3], verbose=0)
 

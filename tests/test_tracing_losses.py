@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import compiled
 
 import engine as keras
 from engine import layers, losses, ops
@@ -53,8 +54,7 @@ def test_losses_in_losses() -> None:
         return crossentropy(y_true, y_pred) + 0.5 * losses.mse(y_true, ops.sigmoid(y_pred))
 
     x = keras.Input((4,))
-    model = keras.Model(x, layers.Dense(4)(x))
-    model.compile("sgd", loss)
+    model = compiled(keras.Model(x, layers.Dense(4)(x)), "sgd", loss)
     found = model.evaluate(X, HOT, verbose=0)
     outputs = model.predict(X, verbose=0)
     wanted = crossentropy(HOT, outputs) + 0.5 * np.mean((HOT - 1 / (1 + np.exp(-outputs))) ** 2)
@@ -87,8 +87,7 @@ def test_parts_of_batches_must_fit_the_smallest_batch() -> None:
         (joins, "in a batch of one sample"),
         (slices, "in a batch of any number of samples"),
     ):
-        model = keras.Sequential([keras.Input((4,)), layers.Dense(1)])
-        model.compile("sgd", loss=loss)
+        model = compiled(keras.Sequential([keras.Input((4,)), layers.Dense(1)]), "sgd", loss=loss)
         with pytest.raises(ValueError, match=message):
             model.evaluate(X, X[:, :1], verbose=0)
 
@@ -103,9 +102,7 @@ def test_what_combines_samples_is_evaluated_by_batches() -> None:
         return ops.mean(ops.square(ops.expand_dims(y_pred, 0) - ops.expand_dims(y_true, 1)))
 
     def model_with(*more: Any, **arguments: Any) -> Any:
-        model = keras.Sequential([keras.Input((4,)), layers.Dense(1), *more])
-        model.compile("sgd", **arguments)
-        return model
+        return compiled(keras.Sequential([keras.Input((4,)), layers.Dense(1), *more]), "sgd", **arguments)
 
     for model in (
         model_with(loss=pairs),

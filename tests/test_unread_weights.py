@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import assert_all_close, assert_all_equal, compiled
 
 import engine as keras
 from engine import layers, ops
@@ -31,8 +32,7 @@ def with_spare(optimizer: Any, **options: Any) -> tuple[Any, Any]:
     keras.utils.set_random_seed(2)
     inputs, layer = keras.Input((3,)), WithSpare()
     stopped = layers.Lambda(ops.stop_gradient)(layers.Dense(3, name="stopped")(layer(inputs)))
-    model = keras.Model(inputs, layers.Dense(2)(stopped))
-    model.compile(optimizer, "mse", **options)
+    model = compiled(keras.Model(inputs, layers.Dense(2)(stopped)), optimizer, "mse", **options)
     return model, layer
 
 
@@ -67,8 +67,7 @@ def test_fit_is_a_loop_with_a_tape(name: str, threads: int) -> None:
         gradients = tape.gradient(loss, model.trainable_variables)
         assert not np.any(gradients[2])
         model.optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
-    for one, other in zip(fitted.get_weights(), model.get_weights(), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+    assert_all_close(fitted.get_weights(), model.get_weights(), rtol=1e-5, atol=1e-7)
 
 
 def test_frozen_weights_and_moving_averages_are_left_alone() -> None:
@@ -77,5 +76,4 @@ def test_frozen_weights_and_moving_averages_are_left_alone() -> None:
     model.compile(keras.optimizers.AdamW(0.1, weight_decay=0.1), "mse")
     before = [np.array(w) for w in (*layer.weights, *model.get_layer("stopped").weights)]
     model.fit(X, Y, verbose=0)
-    for one, other in zip(before, (*layer.weights, *model.get_layer("stopped").weights), strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_all_equal(before, (*layer.weights, *model.get_layer("stopped").weights))

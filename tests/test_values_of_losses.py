@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import assert_all_close, compiled
 
 import engine as keras
 from engine import backend as K  # noqa: N812 # the name that scripts have
@@ -29,14 +30,11 @@ def policy(*, added: bool, kind: Any = list) -> Any:
 
     inputs = {"states": states, "advantages": advantages} if kind is dict else [states, advantages]
     if not added:
-        model = keras.Model(inputs, outputs)
-        model.compile(keras.optimizers.Adam(0.01), loss, metrics=["accuracy"])
-        return model
+        return compiled(keras.Model(inputs, outputs), keras.optimizers.Adam(0.01), loss, metrics=["accuracy"])
     actions = keras.Input((2,))
     model = keras.Model([states, advantages, actions], outputs)
     model.add_loss(loss(actions, outputs))
-    model.compile(keras.optimizers.Adam(0.01))
-    return model
+    return compiled(model, keras.optimizers.Adam(0.01))
 
 
 def test_a_loss_that_refers_to_an_input() -> None:
@@ -44,8 +42,7 @@ def test_a_loss_that_refers_to_an_input() -> None:
     history = model.fit([X, ADVANTAGES], Y, 4, epochs=3, shuffle=False, verbose=0).history
     expected = twin.fit([X, ADVANTAGES, Y], batch_size=4, epochs=3, shuffle=False, verbose=0).history
     np.testing.assert_allclose(history["loss"], expected["loss"], rtol=1e-5)
-    for one, other in zip(model.get_weights(), twin.get_weights(), strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-5)
+    assert_all_close(model.get_weights(), twin.get_weights(), atol=1e-5)
     assert "accuracy" in history
     np.testing.assert_allclose(
         model.evaluate([X, ADVANTAGES], Y, verbose=0)[0],
@@ -81,8 +78,7 @@ def test_a_variational_autoencoder() -> None:
     def loss(y_true: Any, y_pred: Any) -> Any:
         return keras.losses.binary_crossentropy(y_true, y_pred) + divergence()
 
-    model = keras.Model(inputs, outputs)
-    model.compile(keras.optimizers.Adam(0.01), loss)
+    model = compiled(keras.Model(inputs, outputs), keras.optimizers.Adam(0.01), loss)
     x = RNG.random((64, 6)).astype(np.float32)
     history = model.fit(x, x, epochs=5, verbose=0, validation_data=(x, x)).history
     assert history["loss"][-1] < history["loss"][0]
@@ -93,8 +89,7 @@ def test_a_variational_autoencoder() -> None:
 
 
 def test_another_loss_needs_no_values() -> None:
-    model = policy(added=False)
-    model.compile("sgd", "mse")
+    model = compiled(policy(added=False), "sgd", "mse")
     assert not model._has_train_step
     with pytest.warns(UserWarning, match="no layer of model .* reads its input 'advantages'"):
         model.fit([X, ADVANTAGES], Y, verbose=0)
@@ -107,7 +102,6 @@ def test_symbols_of_another_model() -> None:
         return ops.mean(ops.square(y_true - y_pred)) * ops.mean(other)
 
     inputs = keras.Input((4,))
-    model = keras.Model(inputs, layers.Dense(2)(inputs))
-    model.compile("sgd", loss)
+    model = compiled(keras.Model(inputs, layers.Dense(2)(inputs)), "sgd", loss)
     with pytest.raises(TypeError, match="stands for numbers that are there only when a batch runs"):
         model.fit(X, Y, verbose=0)

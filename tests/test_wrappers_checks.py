@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from common import compiled
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from wrappers_cases import Named, compiled_for_any_labels, compiled_for_numbers, hidden
 
@@ -41,9 +42,7 @@ EXPECTED = {
 def from_arrays(X: Any, y: Any, loss: str, activation: str) -> keras.Sequential:  # noqa: N803
     """Returns a compiled model; its weights are the same every time, as the checks compare two trainings."""
     keras.utils.set_random_seed(0)
-    model = hidden(X.shape[1], 20, y.shape[1] if y.ndim > 1 else 1, activation)
-    model.compile("rmsprop", loss)
-    return model
+    return compiled(hidden(X.shape[1], 20, y.shape[1] if y.ndim > 1 else 1, activation), "rmsprop", loss)
 
 
 def expected(estimator: Any) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import compiled
 from engine.wrappers.scikit_learn import KerasClassifier, KerasRegressor
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, KFold, StratifiedKFold, cross_val_score
@@ -26,16 +27,14 @@ def create_model(optimizer: str = "rmsprop", init: str = "glorot_uniform", dropo
     model.add(Dropout(dropout_rate))
     model.add(Dense(8, kernel_initializer=init, activation="relu"))
     model.add(Dense(1, kernel_initializer=init, activation="sigmoid"))
-    model.compile(loss="binary_crossentropy", optimizer=optimizer, metrics=["accuracy"])
-    return model
+    return compiled(model, loss="binary_crossentropy", optimizer=optimizer, metrics=["accuracy"])
 
 
 def baseline_model() -> Any:
     model = Sequential()
     model.add(Dense(8, input_dim=4, activation="relu"))
     model.add(Dense(3, activation="softmax"))
-    model.compile(loss="categorical_crossentropy", optimizer="adam", metrics=["accuracy"])
-    return model
+    return compiled(model, loss="categorical_crossentropy", optimizer="adam", metrics=["accuracy"])
 
 
 def larger_model() -> Any:
@@ -43,8 +42,7 @@ def larger_model() -> Any:
     model.add(Dense(20, input_dim=5, kernel_initializer="normal", activation="relu"))
     model.add(Dense(6, kernel_initializer="normal", activation="relu"))
     model.add(Dense(1, kernel_initializer="normal"))
-    model.compile(loss="mean_squared_error", optimizer="adam")
-    return model
+    return compiled(model, loss="mean_squared_error", optimizer="adam")
 
 
 def test_the_script_of_ten_folds() -> None:

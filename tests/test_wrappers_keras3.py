@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import compiled
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import DataConversionWarning, NotFittedError
@@ -23,9 +24,7 @@ QUIET = {"epochs": 20, "verbose": 0}
 
 def build(X: Any, y: Any, loss: str, units: int = 8) -> Any:  # noqa: N803
     activation = "linear" if loss == "mse" else "softmax"
-    model = hidden(X.shape[1], units, y.shape[1], activation)
-    model.compile(keras.optimizers.Adam(0.02), loss)
-    return model
+    return compiled(hidden(X.shape[1], units, y.shape[1], activation), keras.optimizers.Adam(0.02), loss)
 
 
 def classifier(**options: Any) -> SKLearnClassifier:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import compiled
 from sklearn.base import clone
 from wrappers_cases import X3, XR, Y3, YR, X, Y, binary_model, classifier, for_any_labels, hidden, regressor
 
@@ -92,9 +93,7 @@ def test_classes_in_a_list_as_a_parameter_are_made_with_their_own() -> None:
 
 def test_a_list_of_losses() -> None:
     def build(compile_kwargs: dict[str, Any]) -> Any:
-        model = hidden(8, 4, 1, "linear")
-        model.compile(**compile_kwargs)
-        return model
+        return compiled(hidden(8, 4, 1, "linear"), **compile_kwargs)
 
     for loss in (["BinaryCrossentropy"], [BinaryCrossentropy]):
         found = KerasClassifier(build, loss=loss, loss__from_logits=True, verbose=0).fit(X, Y)
@@ -251,9 +250,7 @@ def test_what_a_build_function_may_ask_for() -> None:
 
     def build(units: int, meta: Any, compile_kwargs: Any, params: Any) -> Any:
         asked.update(meta=meta, compile_kwargs=compile_kwargs, params=params)
-        model = hidden(4, units, 3, "softmax")
-        model.compile(**compile_kwargs)
-        return model
+        return compiled(hidden(4, units, 3, "softmax"), **compile_kwargs)
 
     found = KerasClassifier(
         build, units=3, optimizer="sgd", optimizer__learning_rate=0.5, metrics=["accuracy"], verbose=0

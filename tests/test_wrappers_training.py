@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from common import compiled
 from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.exceptions import NotFittedError
@@ -118,8 +119,7 @@ def test_samples_of_weight_zero_are_left_out() -> None:
 def test_a_weight_is_a_repetition_if_a_batch_holds_all_samples() -> None:
     def build() -> Any:
         model = hidden(5, 4, 1, "linear")
-        model.compile("sgd", keras.losses.MeanSquaredError(reduction="mean_with_sample_weight"))
-        return model
+        return compiled(model, "sgd", keras.losses.MeanSquaredError(reduction="mean_with_sample_weight"))
 
     counts = np.arange(len(XR)) % 4
     options: dict[str, Any] = {"batch_size": -1, "epochs": 20, "verbose": 0, "random_state": 0}
@@ -219,8 +219,7 @@ class Perceptron(KerasClassifier):
             keras.layers.Dense(1 if two else self.n_classes_, activation="sigmoid" if two else "softmax")
         )
         loss = "binary_crossentropy" if two else "sparse_categorical_crossentropy"
-        model.compile(loss=loss, optimizer=compile_kwargs["optimizer"])
-        return model
+        return compiled(model, loss=loss, optimizer=compile_kwargs["optimizer"])
 
 
 def test_a_derived_class_may_build_the_model() -> None:
@@ -272,8 +271,7 @@ def two_outputs(meta: dict[str, Any]) -> Any:
         keras.layers.Dense(3, activation="softmax")(shared),
     ]
     model = keras.Model(inputs, outputs)
-    model.compile("adam", ["binary_crossentropy", "sparse_categorical_crossentropy"])
-    return model
+    return compiled(model, "adam", ["binary_crossentropy", "sparse_categorical_crossentropy"])
 
 
 def test_several_outputs_by_an_encoder() -> None:

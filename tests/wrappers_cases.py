@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from common import compiled
 from sklearn.datasets import load_iris, make_classification, make_regression
 
 import engine as keras
@@ -40,8 +41,7 @@ def compiled_for_any_labels(meta: dict[str, Any], units: int = 16, learning_rate
     model = for_any_labels(meta, units)
     several = meta["target_type_"] == "multiclass"
     loss = "sparse_categorical_crossentropy" if several else "binary_crossentropy"
-    model.compile(keras.optimizers.Adam(learning_rate), loss=loss)
-    return model
+    return compiled(model, keras.optimizers.Adam(learning_rate), loss=loss)
 
 
 def for_numbers(meta: dict[str, Any], units: int = 16) -> keras.Sequential:
@@ -49,9 +49,7 @@ def for_numbers(meta: dict[str, Any], units: int = 16) -> keras.Sequential:
 
 
 def compiled_for_numbers(meta: dict[str, Any]) -> keras.Sequential:
-    model = for_numbers(meta)
-    model.compile(keras.optimizers.Adam(0.01), "mse")
-    return model
+    return compiled(for_numbers(meta), keras.optimizers.Adam(0.01), "mse")
 
 
 class Named:
@@ -69,8 +67,7 @@ class Named:
 
 def binary_model() -> keras.Sequential:
     model = hidden(8, 12, 1, "sigmoid")
-    model.compile(loss="binary_crossentropy", optimizer="adam", metrics=["accuracy"])
-    return model
+    return compiled(model, loss="binary_crossentropy", optimizer="adam", metrics=["accuracy"])
 
 
 def classifier(**options: Any) -> KerasClassifier:

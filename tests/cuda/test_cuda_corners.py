@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import assert_all_close, assert_all_equal, compiled
 
 import engine as keras
 from engine import layers, ops
@@ -27,8 +28,7 @@ def both_devices(build: Any) -> Any:
 def test_models_without_weights(same_training: Any, rng: np.random.Generator) -> None:
     def build() -> keras.Model:
         model = keras.Sequential([keras.Input((4,)), layers.Activation("softmax")])
-        model.compile("sgd", "sparse_categorical_crossentropy")
-        return model
+        return compiled(model, "sgd", "sparse_categorical_crossentropy")
 
     x = rng.standard_normal((50, 4)).astype("float32")
     same_training(build, x, rng.integers(0, 4, 50), batch_size=4)
@@ -43,8 +43,7 @@ def test_calls_in_training_take_all_rows_as_one_batch(rng: np.random.Generator) 
     x = rng.standard_normal((9000, 3)).astype("float32") + np.linspace(0, 5, 9000, dtype="float32")[:, None]
     gpu, cpu = both_devices(build)
     np.testing.assert_allclose(gpu(x, training=True), cpu(x, training=True), rtol=1e-4, atol=1e-5)
-    for one, other in zip(gpu.get_weights(), cpu.get_weights(), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    assert_all_close(gpu.get_weights(), cpu.get_weights(), rtol=1e-4, atol=1e-5)
 
 
 def test_slices_that_are_empty_in_small_batches() -> None:
@@ -74,8 +73,7 @@ def test_a_refused_metric_leaves_the_model(rng: np.random.Generator) -> None:
     before = model.get_weights()
     with pytest.raises(ValueError, match="thresholds"):
         model.fit(x, y, verbose=0)
-    for one, other in zip(model.get_weights(), before, strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_all_equal(model.get_weights(), before)
 
 
 def test_batches_that_no_card_can_hold() -> None:

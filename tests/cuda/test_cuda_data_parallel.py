@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from chain_trainings import OPTIMIZERS, TWO_KERNELS, chain, require_way, samples, train
 from chain_trainings import check as check_chain
+from common import assert_all_close, compiled
 
 import engine as keras
 from engine import layers, optimizers, regularizers
@@ -250,8 +251,7 @@ def test_data_sets_of_both_types_in_one_model(team):
     x, y = samples(200, 20, 4, "uint8")
 
     def alternate():
-        model = chain(20, 18, 4, scale=(1 / 255,))
-        model.compile("adam", "sparse_categorical_crossentropy")
+        model = compiled(chain(20, 18, 4, scale=(1 / 255,)), "adam", "sparse_categorical_crossentropy")
         return model, [
             model.fit(data, y, batch_size=100, epochs=2, verbose=0, shuffle=False).history["loss"]
             for data in (x, x.astype("float32"), x, x.astype("float64"))
@@ -261,8 +261,7 @@ def test_data_sets_of_both_types_in_one_model(team):
     with keras.device("cuda"):
         on_card, losses = alternate()
     np.testing.assert_allclose(losses, expected, rtol=1e-5)
-    for ours, theirs in zip(on_card.get_weights(), on_cpu.get_weights(), strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    assert_all_close(on_card.get_weights(), on_cpu.get_weights(), atol=1e-5)
 
 
 # What such a card has: multiprocessors, compute capability, bytes of shared memory of a block.

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import assert_all_close, assert_all_equal, compiled
 
 import engine as keras
 from engine import layers
@@ -21,8 +22,7 @@ def build() -> keras.Model:
     model = keras.Sequential(
         [keras.Input((6,)), layers.Dense(8, activation="relu"), layers.Dense(3, activation="softmax")]
     )
-    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
-    return model
+    return compiled(model, "adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
 
 
 def test_set_device_is_about_models_that_are_built_later() -> None:
@@ -61,8 +61,7 @@ def test_compile_moves_a_model_with_its_weights() -> None:
     trained = model.get_weights()
     model.compile("sgd", "sparse_categorical_crossentropy", device="cpu")
     assert model.device == "cpu"
-    for one, other in zip(model.get_weights(), trained, strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_all_equal(model.get_weights(), trained)
 
 
 def test_a_layer_of_two_models_does_not_move() -> None:
@@ -115,8 +114,7 @@ def test_training_goes_on_from_a_file(tmp_path: Path) -> None:
         loaded = keras.saving.load_model(tmp_path / "m.keras")
         for each in (model, loaded):
             each.fit(X, Y, verbose=0, shuffle=False)
-    for one, other in zip(model.get_weights(), loaded.get_weights(), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-7)
+    assert_all_close(model.get_weights(), loaded.get_weights(), rtol=1e-6, atol=1e-7)
 
 
 def test_callbacks(tmp_path: Path) -> None:
@@ -157,8 +155,7 @@ def test_rows_that_are_not_finite_are_refused() -> None:
             model.predict(x, verbose=0)
         with pytest.raises(ValueError, match=r"not finite|NaN|nan"):
             model.fit(x, Y, verbose=0)
-    for one, other in zip(model.get_weights(), weights, strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_all_equal(model.get_weights(), weights)
 
 
 def test_compressed_rows_are_refused() -> None:
@@ -179,8 +176,7 @@ def test_what_a_gpu_can_not_run_yet_says_so_and_leaves_the_model() -> None:
         with pytest.raises(ValueError, match=r"a GPU can't run '\w+' yet.*set_device\('cpu'\)"):
             model.fit(X, labels, verbose=0)
     model.compile("sgd", keras.losses.Circle(), device="cpu")
-    for one, other in zip(model.get_weights(), weights, strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_all_equal(model.get_weights(), weights)
     model.fit(X, labels, verbose=0)
 
 
@@ -200,8 +196,7 @@ def test_penalties_are_divided_as_scikit_learn_does() -> None:
     with keras.device("cuda"):
         found = fitted()
     expected = fitted()
-    for one, other in zip(found.coefs_, expected.coefs_, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+    assert_all_close(found.coefs_, expected.coefs_, rtol=1e-4, atol=1e-6)
 
 
 def test_explain_batch_prints_the_kernels() -> None:

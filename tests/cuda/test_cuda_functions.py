@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import assert_all_close, compiled
 from test_tracing_operations import CASES, by_sample
 
 import engine as keras
@@ -78,8 +79,7 @@ def test_gradients_of_functions(name: str, function: Any, arrays: tuple[np.ndarr
         assert ours == expected
         return
     assert not isinstance(ours, str), ours
-    for one, other in zip(ours, expected, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5, err_msg=name)
+    assert_all_close(ours, expected, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
 def samples(rng: np.random.Generator, rows: int = 40) -> tuple[Any, Any]:
@@ -91,8 +91,7 @@ def regression(loss: Any, metrics: Any = (), last: Any = None) -> keras.Model:
     if last is not None:
         model.add(last)
     model.add(layers.Dense(3))
-    model.compile(keras.optimizers.SGD(0.05), loss, metrics=list(metrics))
-    return model
+    return compiled(model, keras.optimizers.SGD(0.05), loss, metrics=list(metrics))
 
 
 def squares(y_true: Any, y_pred: Any) -> Any:
@@ -197,8 +196,7 @@ def test_own_steps_of_training(optimizer: str, rng: Any) -> None:
             losses = [float(step(x[i : i + 8], y[i : i + 8])) for i in range(0, 40, 8)]
             return [np.float32(losses), *model.get_weights()]
 
-    for one, other in zip(run("cuda"), run("cpu"), strict=True):
-        np.testing.assert_allclose(one, other, **CLOSE)
+    assert_all_close(run("cuda"), run("cpu"), **CLOSE)
 
 
 def test_own_train_steps_of_models(same_training: Any, rng: Any) -> None:
@@ -217,8 +215,7 @@ def test_own_train_steps_of_models(same_training: Any, rng: Any) -> None:
     def build() -> keras.Model:
         first = keras.Input((6,))
         model = Own(first, layers.Dense(3)(layers.Dense(9, activation="tanh")(first)))
-        model.compile(keras.optimizers.Adam(0.01), "mse", metrics=["mae"])
-        return model
+        return compiled(model, keras.optimizers.Adam(0.01), "mse", metrics=["mae"])
 
     same_training(build, *samples(rng), batch_size=16)
 
@@ -300,8 +297,7 @@ def test_large_arrays(function: Any, same_training: Any, rng: Any) -> None:
         first = keras.Input((30,))
         hidden = layers.Dense(480, activation="tanh")(first)
         model = keras.Model(first, layers.Dense(2)(layers.Lambda(function)(hidden)))
-        model.compile(keras.optimizers.SGD(1e-3), "mse")
-        return model
+        return compiled(model, keras.optimizers.SGD(1e-3), "mse")
 
     same_training(build, x, y, batch_size=25)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import compiled
 
 import engine as keras
 from engine import layers, ops
@@ -118,8 +119,7 @@ def test_embeddings(optimizer: str, columns: int, same_training: Any, rng: Any) 
             "momentum": keras.optimizers.SGD(0.1, momentum=0.9),
             "clipped": keras.optimizers.SGD(0.1, clipvalue=0.01),
         }
-        model.compile(chosen[optimizer], "sparse_categorical_crossentropy")
-        return model
+        return compiled(model, chosen[optimizer], "sparse_categorical_crossentropy")
 
     same_training(build, x, y, batch_size=16)
 
@@ -131,8 +131,7 @@ def test_embeddings_of_masked_tokens(same_training: Any, rng: Any) -> None:
         model = keras.Sequential([keras.Input((9,)), layers.Embedding(4, 6, mask_zero=True)])
         model.add(layers.GlobalAveragePooling1D())
         model.add(layers.Dense(5, activation="softmax"))
-        model.compile("adam", "sparse_categorical_crossentropy")
-        return model
+        return compiled(model, "adam", "sparse_categorical_crossentropy")
 
     same_training(build, x, y, batch_size=16)
 
@@ -145,8 +144,7 @@ def test_encoding_of_tokens(mode: str, same_training: Any, rng: Any) -> None:
         model = keras.Sequential([keras.Input(x.shape[1:], dtype="int32")])
         model.add(layers.CategoryEncoding(30, output_mode=mode))
         model.add(layers.Dense(5, activation="softmax"))
-        model.compile("adam", "sparse_categorical_crossentropy")
-        return model
+        return compiled(model, "adam", "sparse_categorical_crossentropy")
 
     same_training(build, x, y, batch_size=16)
 
@@ -158,8 +156,7 @@ def test_normalization_by_a_data_set(same_training: Any, rng: Any) -> None:
         normalization = layers.Normalization()
         normalization.adapt(x)
         model = keras.Sequential([keras.Input((20,)), normalization, layers.Dense(5, activation="softmax")])
-        model.compile("adam", "sparse_categorical_crossentropy")
-        return model
+        return compiled(model, "adam", "sparse_categorical_crossentropy")
 
     same_training(build, x, y, batch_size=16)
 
@@ -197,7 +194,6 @@ def test_training_with_images_that_are_changed_at_random(same_training: Any, rng
         model.add(layers.RandomRotation(0.1, seed=2))
         model.add(layers.Flatten())
         model.add(layers.Dense(5, activation="softmax"))
-        model.compile("sgd", "sparse_categorical_crossentropy")
-        return model
+        return compiled(model, "sgd", "sparse_categorical_crossentropy")
 
     same_training(build, x, y, batch_size=16)

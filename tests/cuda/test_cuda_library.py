@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import assert_all_equal, compiled
 
 import engine as keras
 from engine import layers
@@ -29,8 +30,7 @@ def classifier(*widths: int, optimizer: Any = "adam", inputs: int = 20, **option
     for width in widths:
         model.add(layers.Dense(width, "relu", **options))
     model.add(layers.Dense(5, "softmax", **options))
-    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
-    return model
+    return compiled(model, optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
 
 
 def samples(rng: np.random.Generator, rows: int = 45, inputs: int = 20) -> tuple[Any, Any]:
@@ -94,8 +94,7 @@ LAYERS: dict[str, Callable[[], list[layers.Layer]]] = {
 def test_layers(name: str, library: Any, same_training: Any, rng: Any) -> None:
     def build() -> keras.Model:
         model = keras.Sequential([keras.Input((20,)), *LAYERS[name](), layers.Dense(5, "softmax")])
-        model.compile("adam", "sparse_categorical_crossentropy")
-        return model
+        return compiled(model, "adam", "sparse_categorical_crossentropy")
 
     same_training(build, *samples(rng), batch_size=16)
 
@@ -116,8 +115,7 @@ def test_graphs(middle: Callable[[Any], Any], library: Any, same_training: Any, 
     def build() -> keras.Model:
         inputs = keras.Input((20,))
         model = keras.Model(inputs, layers.Dense(5, "softmax")(middle(inputs)))
-        model.compile("sgd", "sparse_categorical_crossentropy")
-        return model
+        return compiled(model, "sgd", "sparse_categorical_crossentropy")
 
     model = same_training(build, *samples(rng), batch_size=16)
     assert ("with addend through relu" in explain(model)) == (middle is branches)
@@ -148,8 +146,7 @@ def test_the_same_seed_gives_the_same_bits_whatever_ran_before(library: Any, rng
             model.fit(x, y, batch_size=16, epochs=2, shuffle=False, verbose=0)
             found.append(model.get_weights())
     for other in found[1:]:
-        for one, two in zip(found[0], other, strict=True):
-            np.testing.assert_array_equal(one, two)
+        assert_all_equal(found[0], other)
 
 
 def test_what_is_no_number_passes_through_relu(library: Any, rng: Any) -> None:
@@ -458,5 +455,4 @@ def test_a_last_batch_that_it_cannot_compute_is_refused_before_the_first(library
     library.setenv("EMULATED_CUBLASLT_LEAST", "14")
     with pytest.raises(RuntimeError, match=r"no way to compute a product \(13, 24\) with sums of 20"):
         model.fit(x, y, batch_size=16, verbose=0)
-    for one, other in zip(model.get_weights(), before, strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_all_equal(model.get_weights(), before)

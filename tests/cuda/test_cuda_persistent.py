@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from chain_trainings import OPTIMIZERS, TOLERANCE, chain, check, require_way, samples, train
+from common import assert_all_close, compiled
 
 import engine as keras
 from engine import layers, optimizers, regularizers
@@ -72,8 +73,7 @@ def test_padding_stays_zero_without_epsilon(execution):
 
 def test_ways_that_are_none(execution):
     with keras.device("cuda"):
-        model = chain(7, 5, 3)
-        model.compile("adam", "sparse_categorical_crossentropy")
+        model = compiled(chain(7, 5, 3), "adam", "sparse_categorical_crossentropy")
         execution("cluster:3")
         with pytest.raises(ValueError, match="ENGINE_CUDA_EXECUTION must be 'steps', 'block'"):
             model.fit(*samples(8, 7, 3), verbose=0)
@@ -120,8 +120,7 @@ def test_more_batches_than_one_launch_takes(execution):
     on_cpu, expected = twice()
     with keras.device("cuda"):
         on_card, history = twice()
-    for theirs, ours in zip(on_cpu.get_weights(), on_card.get_weights(), strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=TOLERANCE)
+    assert_all_close(on_card.get_weights(), on_cpu.get_weights(), atol=TOLERANCE)
     for name, values in expected.items():
         np.testing.assert_allclose(history[name], values, rtol=TOLERANCE)
 
@@ -136,8 +135,7 @@ def test_single_batches_and_what_follows_training(execution):
     x, y = samples(64, 20, 4)
 
     def step_by_step():
-        model = chain(20, 18, 4)
-        model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+        model = compiled(chain(20, 18, 4), "adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
         losses = [model.train_on_batch(x[:32], y[:32]), model.train_on_batch(x[32:], y[32:])]
         seen = []
         callback = keras.callbacks.LambdaCallback(
@@ -149,8 +147,7 @@ def test_single_batches_and_what_follows_training(execution):
     expected = step_by_step()
     with keras.device("cuda"):
         results = step_by_step()
-    for ours, theirs in zip(results, expected, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=TOLERANCE, atol=TOLERANCE)
+    assert_all_close(results, expected, rtol=TOLERANCE, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("rate", [0.3, 1.0])
@@ -261,8 +258,7 @@ def test_layers_without_bias(execution):
 )
 def test_explanation_says_why_there_is_a_kernel_for_each_step(execution, make, options, reason):
     with keras.device("cuda"):
-        model = make()
-        model.compile(**{"optimizer": "sgd", "loss": "mse", **options})
+        model = compiled(make(), **{"optimizer": "sgd", "loss": "mse", **options})
         text = keras.utils.explain_batch(model)
     assert "a kernel for each step" in text
     assert reason in text
@@ -275,5 +271,4 @@ def test_steps_when_asked_for_them(execution):
     with keras.device("cuda"):
         on_card, _ = train(lambda: chain(20, 18, 4), x, y)
         assert "a kernel for each step" in keras.utils.explain_batch(on_card)
-    for theirs, ours in zip(on_cpu.get_weights(), on_card.get_weights(), strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=TOLERANCE)
+    assert_all_close(on_card.get_weights(), on_cpu.get_weights(), atol=TOLERANCE)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import assert_all_equal, compiled
 
 import engine as keras
 from engine import layers, ops
@@ -180,8 +181,7 @@ def test_gradients_of_inputs_in_tensorfloat32(rng: Any) -> None:
     x, slopes = np.eye(33, dtype="float32"), rng.standard_normal((33, 40)).astype("float32")
     with keras.device("cuda"), under("tensorfloat32"):
         stack = [layers.Dense(35, use_bias=False), layers.Dense(40, use_bias=False)]
-        model = keras.Sequential([keras.Input((33,)), *stack])
-        model.compile(keras.optimizers.SGD(1.0), Slopes())
+        model = compiled(keras.Sequential([keras.Input((33,)), *stack]), keras.optimizers.SGD(1.0), Slopes())
         before, kernel = model.get_weights()
         model.fit(x, slopes, batch_size=33, shuffle=False, verbose=0)
     expected = backward("tensorfloat32", slopes) @ backward("tensorfloat32", kernel).T
@@ -208,8 +208,7 @@ def network(optimizer: Any = "sgd", activation: str = "tanh", scale: float = 1.0
     )
     joined = layers.Add()([layers.Dense(33, activation=activation)(hidden), layers.Dense(33)(hidden)])
     model = keras.Model(inputs, layers.Dense(5)(layers.Dropout(0.2, seed=1)(joined)))
-    model.compile(optimizer, "mse", loss_weights=scale)
-    return model
+    return compiled(model, optimizer, "mse", loss_weights=scale)
 
 
 def trained(precision: str, x: Any, y: Any, **options: Any) -> tuple[keras.Model, list[np.ndarray]]:
@@ -297,8 +296,7 @@ def test_integers_are_exact(precision: str, way: str, rng: Any) -> None:
 @pytest.mark.usefixtures("way")
 def test_same_seed_same_bits(precision: str, data: Any) -> None:
     first, second = (trained(precision, *data, optimizer="adam")[0].get_weights() for _ in range(2))
-    for one, other in zip(first, second, strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_all_equal(first, second)
 
 
 @pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import compiled
 
 import engine as keras
 from engine import layers
@@ -26,8 +27,7 @@ def classifier(*stack: Any, inputs: int = 20, optimizer: Any = None) -> keras.Mo
     model = keras.Sequential(
         [keras.Input((inputs,)), *stack, layers.Flatten(), layers.Dense(5, activation="softmax")]
     )
-    model.compile(optimizer or keras.optimizers.SGD(0.05), "sparse_categorical_crossentropy")
-    return model
+    return compiled(model, optimizer or keras.optimizers.SGD(0.05), "sparse_categorical_crossentropy")
 
 
 # ---- Rows of a batch ------------------------------------------------------------------------------------------------
@@ -64,8 +64,7 @@ def test_normalization_of_masked_rows(kept: str, same_training: Any, rng: Any) -
         )
         model.add(layers.GlobalAveragePooling1D())
         model.add(layers.Dense(5, activation="softmax"))
-        model.compile(keras.optimizers.SGD(0.05), "sparse_categorical_crossentropy")
-        return model
+        return compiled(model, keras.optimizers.SGD(0.05), "sparse_categorical_crossentropy")
 
     same_training(build, x, y, batch_size=60, shuffle=False)
 
@@ -228,8 +227,7 @@ def embedding(length: int, columns: int, optimizer: Any) -> keras.Model:
     model = keras.Sequential([keras.Input((length,)), layers.Embedding(2000, columns)])
     model.add(layers.GlobalAveragePooling1D())
     model.add(layers.Dense(3, activation="softmax"))
-    model.compile(optimizer, "sparse_categorical_crossentropy")
-    return model
+    return compiled(model, optimizer, "sparse_categorical_crossentropy")
 
 
 @pytest.mark.parametrize("name", TOKENS)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from card_tensors import CardInterface, CardTensor, bits_of_bfloat16, emulated, memory_in_use
+from common import assert_all_equal, compiled
 
 import engine as keras
 from engine import layers
@@ -75,8 +76,7 @@ def assert_same(
 ) -> None:
     """The bits must be those of a training with arrays of NumPy."""
     assert one[0] == other[0]
-    for ours, expected in zip(one[1], other[1], strict=True):
-        np.testing.assert_array_equal(ours, expected)
+    assert_all_equal(one[1], other[1])
 
 
 # ---- In: the same results as with NumPy
@@ -189,8 +189,7 @@ def test_all_numbers_of_half_precision() -> None:
     """Denormal ones as well; NaN and infinities are refused, as those of NumPy."""
     numbers = np.arange(2**16, dtype=np.uint16).view(np.float16)
     finite = numbers[np.isfinite(numbers)].reshape(-1, 8)
-    identity = keras.Sequential([keras.Input((8,)), layers.Activation("linear")])
-    identity.compile(device="cuda")
+    identity = compiled(keras.Sequential([keras.Input((8,)), layers.Activation("linear")]), device="cuda")
     np.testing.assert_array_equal(identity.predict(CardTensor(finite), verbose=0), finite.astype(np.float32))
 
 
@@ -256,9 +255,7 @@ def test_images_and_several_outputs(rng: np.random.Generator) -> None:
                 layers.Dense(3, name="a")(both),
                 layers.Reshape((2, 2), name="b")(layers.Dense(4)(both)),
             ]
-            made = keras.Model([image, number], outputs)
-            made.compile("sgd", "mse")
-        return made
+            return compiled(keras.Model([image, number], outputs), "sgd", "mse")
 
     image, number = rng.integers(0, 9, (N, 4, 4)).astype(np.uint8), rng.standard_normal(N)
     a, b = rng.standard_normal((N, 3)), rng.standard_normal((N, 2, 2)).astype(np.float32)
@@ -280,9 +277,7 @@ def test_weights_of_samples_whose_outputs_have_rows(rng: np.random.Generator) ->
     def model() -> keras.Model:
         with keras.device("cuda"):
             keras.utils.set_random_seed(2)
-            made = keras.Sequential([keras.Input((5, 4)), layers.Dense(3)])
-            made.compile("sgd", "mse")
-        return made
+            return compiled(keras.Sequential([keras.Input((5, 4)), layers.Dense(3)]), "sgd", "mse")
 
     x, y = (
         rng.standard_normal((N, 5, 4)).astype(np.float32),
@@ -338,9 +333,7 @@ def test_steps_of_the_user_get_arrays_of_numpy(x: np.ndarray) -> None:
 
     def own() -> keras.Model:
         keras.utils.set_random_seed(1)
-        model = OwnStep()
-        model.compile("sgd")
-        return model
+        return compiled(OwnStep(), "sgd")
 
     assert_same(trained(own(), CardTensor(x), CardTensor(y)), trained(own(), x, y))
 
@@ -369,8 +362,7 @@ def test_nothing_is_copied(tensor: Producer) -> None:
     def model() -> keras.Model:
         with keras.device("cuda"):
             made = keras.Sequential([keras.Input((1024,)), layers.Dense(2, activation="softmax")])
-        made.compile("sgd", "sparse_categorical_crossentropy")
-        return made
+        return compiled(made, "sgd", "sparse_categorical_crossentropy")
 
     def grown(run: Callable[..., Any], *data: Any) -> int:
         gc.collect()
@@ -469,8 +461,7 @@ def test_checks_have_the_messages_of_numpy(x: np.ndarray, y: np.ndarray) -> None
         with pytest.raises(expected.type) as found:
             model.fit(CardTensor(np.array(samples)), CardTensor(targets), sample_weight=on_gpu, verbose=0)
         assert str(found.value) == str(expected.value)
-        for one, other in zip(model.get_weights(), before, strict=True):
-            np.testing.assert_array_equal(one, other)
+        assert_all_equal(model.get_weights(), before)
 
 
 def test_checks_of_predictions(x: np.ndarray) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import compiled
 
 import engine as keras
 from engine import layers
@@ -17,8 +18,7 @@ def classifier(widths: tuple[int, ...] = (17,), inputs: int = 20, optimizer: Any
     for width in widths:
         model.add(layers.Dense(width, activation="relu"))
     model.add(layers.Dense(5, activation="softmax"))
-    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
-    return model
+    return compiled(model, optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
 
 
 def samples(rng: np.random.Generator, rows: int = 70, inputs: int = 20) -> tuple[Any, Any]:
@@ -45,8 +45,7 @@ def test_rows_keep_their_dtype(dtype: str, same_training: Any, rng: Any) -> None
 
     def build() -> keras.Model:
         model = keras.Sequential([keras.Input((12,)), layers.Rescaling(1 / 255), layers.Dense(3)])
-        model.compile("sgd", "mse")
-        return model
+        return compiled(model, "sgd", "mse")
 
     same_training(build, x, rng.standard_normal((50, 3)).astype("float32"))
 
@@ -105,8 +104,7 @@ def test_losses(loss: str, columns: int, same_training: Any, rng: Any) -> None:
 
     def build() -> keras.Model:
         model = keras.Sequential([keras.Input((20,)), layers.Dense(columns, activation="sigmoid")])
-        model.compile(keras.optimizers.SGD(0.01), loss, metrics=["mae"])
-        return model
+        return compiled(model, keras.optimizers.SGD(0.01), loss, metrics=["mae"])
 
     same_training(build, x, y, batch_size=16)
 
@@ -150,8 +148,7 @@ def test_activations(activation: str, same_training: Any, rng: Any) -> None:
             ]
         )
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        model.compile(keras.optimizers.SGD(0.01), loss)
-        return model
+        return compiled(model, keras.optimizers.SGD(0.01), loss)
 
     same_training(build, x, y, batch_size=16)
 
@@ -187,8 +184,7 @@ def test_layers(layer: Any, same_training: Any, rng: Any) -> None:
                 layers.Dense(5, activation="softmax"),
             ]
         )
-        model.compile(keras.optimizers.SGD(0.05), "sparse_categorical_crossentropy")
-        return model
+        return compiled(model, keras.optimizers.SGD(0.05), "sparse_categorical_crossentropy")
 
     same_training(build, x, y, batch_size=16)
 
@@ -210,8 +206,7 @@ def test_graphs_with_branches(same_training: Any, rng: Any) -> None:
         }
         model = keras.Model({"a": a, "b": b}, outputs)
         losses = {"first": "sparse_categorical_crossentropy", "second": "mse"}
-        model.compile("adam", losses, loss_weights={"first": 1.0, "second": 0.3})
-        return model
+        return compiled(model, "adam", losses, loss_weights={"first": 1.0, "second": 0.3})
 
     ours, history = train(build, x, y, "cuda")
     expected, expected_history = train(build, x, y, "cpu")
@@ -236,8 +231,7 @@ def test_sample_weights(reduction: str, same_training: Any, rng: Any) -> None:
     def build() -> keras.Model:
         model = classifier()
         loss = keras.losses.SparseCategoricalCrossentropy(reduction=reduction, ignore_class=2)
-        model.compile(keras.optimizers.SGD(0.01), loss, weighted_metrics=["accuracy"])
-        return model
+        return compiled(model, keras.optimizers.SGD(0.01), loss, weighted_metrics=["accuracy"])
 
     same_training(build, x, y, sample_weight=weights, batch_size=16)
 
@@ -250,8 +244,7 @@ def test_metrics(metric: str, same_training: Any, rng: Any) -> None:
 
     def build() -> keras.Model:
         model = keras.Sequential([keras.Input((20,)), layers.Dense(40, activation="softmax")])
-        model.compile("sgd", "sparse_categorical_crossentropy", metrics=[metric])
-        return model
+        return compiled(model, "sgd", "sparse_categorical_crossentropy", metrics=[metric])
 
     same_training(build, x, y)
 
@@ -283,8 +276,7 @@ def test_metrics_of_sums(name: str, weighted: bool, same_training: Any, rng: Any
     def build() -> keras.Model:
         model = keras.Sequential([keras.Input((20,)), layers.Dense(4, activation="softmax")])
         metrics = [METRICS_OF_SUMS[name](), "accuracy", keras.metrics.TruePositives()]
-        model.compile("sgd", "categorical_crossentropy", weighted_metrics=metrics)
-        return model
+        return compiled(model, "sgd", "categorical_crossentropy", weighted_metrics=metrics)
 
     same_training(build, x, y, batch_size=16, **options)
 

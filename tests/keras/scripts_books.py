@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import compiled
 from scripting import BINARY, LABELS, ONE_HOT, QUIET, TARGETS, X, begin, end, mlp, script
 
 SPARSE = "sparse_categorical_crossentropy"
@@ -16,8 +17,7 @@ def folds(api: Any, folder: Path) -> Any:
     found = []
     for part in np.split(np.arange(60), 2):
         rest = np.setdiff1d(np.arange(60), part)
-        model = mlp(api, 1, None)
-        model.compile("rmsprop", "mean_squared_error", metrics=["mean_absolute_error"])
+        model = compiled(mlp(api, 1, None), "rmsprop", "mean_squared_error", metrics=["mean_absolute_error"])
         data = (X[part], TARGETS[part, 0])
         history = model.fit(X[rest], TARGETS[rest, 0], validation_data=data, epochs=2, batch_size=16, **QUIET)
         found.append([history.history, *model.evaluate(*data, verbose=0)])
@@ -50,8 +50,7 @@ def one_cycle(api: Any, folder: Path) -> Any:
 
 @script
 def cloned_and_frozen(api: Any, folder: Path) -> Any:
-    base = mlp(api)
-    base.compile("sgd", SPARSE)
+    base = compiled(mlp(api), "sgd", SPARSE)
     base.fit(X, LABELS, **QUIET)
     base.save(folder / "base.keras")
     base = api.models.load_model(folder / "base.keras")
@@ -89,8 +88,7 @@ def metric_of_metrics(api: Any, folder: Path) -> Any:
             self.precision.reset_state()
             self.recall.reset_state()
 
-    model = mlp(api, 1, "sigmoid")
-    model.compile("adam", "binary_crossentropy", metrics=[F1(), "accuracy"])
+    model = compiled(mlp(api, 1, "sigmoid"), "adam", "binary_crossentropy", metrics=[F1(), "accuracy"])
     history = model.fit(X, BINARY[:, None], epochs=3, batch_size=16, validation_split=0.25, **QUIET)
     return end(model, history.history, model.evaluate(X, BINARY[:, None], verbose=0, return_dict=True))
 
@@ -115,8 +113,7 @@ def metric_by_operations(api: Any, folder: Path) -> Any:
         def result(self) -> Any:
             return ops.mean(2 * self.hits / (self.seen + 1e-7))
 
-    model = mlp(api)
-    model.compile("adam", SPARSE, metrics=[MacroF1()])
+    model = compiled(mlp(api), "adam", SPARSE, metrics=[MacroF1()])
     return end(model, model.fit(X, LABELS, epochs=2, batch_size=16, **QUIET).history)
 
 
@@ -137,8 +134,7 @@ def every_hook(api: Any, folder: Path) -> Any:
     names += [f"on_{stage}_batch_{end}" for stage in stages for end in ("begin", "end")]
     names += ["on_epoch_begin", "on_epoch_end"]
     hooks = type("Hooks", (api.callbacks.Callback,), {name: noting(name) for name in names})()
-    model = mlp(api)
-    model.compile("sgd", SPARSE, metrics=["accuracy"])
+    model = compiled(mlp(api), "sgd", SPARSE, metrics=["accuracy"])
     model.fit(X, LABELS, epochs=2, batch_size=30, validation_split=0.2, callbacks=[hooks], **QUIET)
     model.evaluate(X, LABELS, callbacks=[hooks], verbose=0)
     model.predict(X, callbacks=[hooks], verbose=0)
@@ -156,8 +152,7 @@ def files_of_checkpoints(api: Any, folder: Path) -> Any:
         keep(str(folder / "often.keras"), save_freq=3),
     ]
     folder.mkdir()
-    model = mlp(api)
-    model.compile("adam", SPARSE, metrics=["accuracy"])
+    model = compiled(mlp(api), "adam", SPARSE, metrics=["accuracy"])
     model.fit(X, LABELS, epochs=3, batch_size=20, validation_data=(X, LABELS), callbacks=hooks, **QUIET)
     best = api.models.load_model(folder / "best.keras")
     model.load_weights(folder / "1.weights.h5")
@@ -168,8 +163,7 @@ def files_of_checkpoints(api: Any, folder: Path) -> Any:
 def weights_of_many_epochs(api: Any, folder: Path) -> Any:
     kept: list[Any] = []
     keep = api.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: kept.append(model.get_weights()))
-    model = mlp(api)
-    model.compile("sgd", SPARSE)
+    model = compiled(mlp(api), "sgd", SPARSE)
     model.fit(X, LABELS, epochs=3, callbacks=[keep], **QUIET)
     model.set_weights([np.mean(arrays, axis=0) for arrays in zip(*kept, strict=True)])
     return end(model)
@@ -186,8 +180,7 @@ def metrics_of_classes(api: Any, folder: Path) -> Any:
         api.metrics.TopKCategoricalAccuracy(2, name="top_2"),
         api.metrics.CategoricalCrossentropy(label_smoothing=0.1),
     ]
-    model = mlp(api)
-    model.compile("adam", "categorical_crossentropy", metrics=metrics)
+    model = compiled(mlp(api), "adam", "categorical_crossentropy", metrics=metrics)
     return end(model, model.fit(X, ONE_HOT, epochs=2, validation_split=0.2, **QUIET).history)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import compiled
 from scripting import BINARY, LABELS, QUIET, X, begin, begin_dense, build, end, mlp, script
 
 SPARSE = "sparse_categorical_crossentropy"
@@ -88,8 +89,7 @@ def boston_kfold(api: Any, folder: Path) -> Any:
         model = build(
             api, k.Dense(8, activation="relu"), k.Dense(8, activation="relu"), k.Dense(1), shape=(8,)
         )
-        model.compile(optimizer="rmsprop", loss="mse", metrics=["mae"])
-        return model
+        return compiled(model, optimizer="rmsprop", loss="mse", metrics=["mae"])
 
     folds = 4
     n = len(x) // folds
@@ -206,8 +206,7 @@ def functional_named(api: Any, folder: Path) -> Any:
 
 @script
 def save_formats(api: Any, folder: Path) -> Any:
-    model = mlp(api)
-    model.compile("adam", SPARSE, metrics=["accuracy"])
+    model = compiled(mlp(api), "adam", SPARSE, metrics=["accuracy"])
     model.fit(X, LABELS, **QUIET)
     model.save(folder / "a.keras")
     model.save(folder / "a.h5")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import compiled
 from scripting import BINARY, LABELS, ONE_HOT, QUIET, TARGETS, X, begin, begin_dense, end, mlp, script
 
 SPARSE = "sparse_categorical_crossentropy"
@@ -13,8 +14,7 @@ SPARSE = "sparse_categorical_crossentropy"
 
 @script
 def int_labels_float(api: Any, folder: Path) -> Any:
-    model = mlp(api)
-    model.compile("sgd", SPARSE, metrics=["accuracy"])
+    model = compiled(mlp(api), "sgd", SPARSE, metrics=["accuracy"])
     history = model.fit(X.astype("float64"), LABELS.astype("float32"), **QUIET)
     h2 = model.fit(X, LABELS.reshape(-1, 1).astype("uint8"), **QUIET)
     return [history.history, h2.history]
@@ -22,8 +22,7 @@ def int_labels_float(api: Any, folder: Path) -> Any:
 
 @script
 def binary_two_ways(api: Any, folder: Path) -> Any:
-    a = mlp(api, 1, "sigmoid")
-    a.compile("sgd", "binary_crossentropy", metrics=["accuracy"])
+    a = compiled(mlp(api, 1, "sigmoid"), "sgd", "binary_crossentropy", metrics=["accuracy"])
     ha = a.fit(X, BINARY, **QUIET)
     b = mlp(api, 1, None)
     b.compile(
@@ -37,16 +36,14 @@ def binary_two_ways(api: Any, folder: Path) -> Any:
 
 @script
 def softmax_two_units(api: Any, folder: Path) -> Any:
-    model = mlp(api, 2)
-    model.compile("adam", SPARSE, metrics=["acc"])
+    model = compiled(mlp(api, 2), "adam", SPARSE, metrics=["acc"])
     history = model.fit(X, BINARY.astype(int), validation_split=0.25, **QUIET)
     return [history.history]
 
 
 @script
 def label_smoothing(api: Any, folder: Path) -> Any:
-    model = mlp(api)
-    model.compile("sgd", api.losses.CategoricalCrossentropy(label_smoothing=0.1))
+    model = compiled(mlp(api), "sgd", api.losses.CategoricalCrossentropy(label_smoothing=0.1))
     history = model.fit(X, ONE_HOT, **QUIET)
     return [history.history]
 
@@ -139,8 +136,7 @@ def nested_sequential(api: Any, folder: Path) -> Any:
     k = api.layers
     encoder = api.Sequential([api.Input((6,)), k.Dense(4, activation="relu"), k.Dense(2)], name="enc")
     decoder = api.Sequential([api.Input((2,)), k.Dense(4, activation="relu"), k.Dense(6)], name="dec")
-    autoencoder = begin(api.Sequential([encoder, decoder]))
-    autoencoder.compile("adam", "mse")
+    autoencoder = compiled(begin(api.Sequential([encoder, decoder])), "adam", "mse")
     history = autoencoder.fit(X, X, epochs=2, **QUIET)
     return [
         history.history,
@@ -186,8 +182,7 @@ def model_over_batches(api: Any, folder: Path) -> Any:
 
 @script
 def accuracy_by_hand(api: Any, folder: Path) -> Any:
-    model = mlp(api)
-    model.compile("adam", SPARSE, metrics=["accuracy"])
+    model = compiled(mlp(api), "adam", SPARSE, metrics=["accuracy"])
     model.fit(X, LABELS, **QUIET)
     acc = api.metrics.SparseCategoricalAccuracy()
     acc.update_state(LABELS, model.predict(X, verbose=0))

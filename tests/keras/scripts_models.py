@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from common import compiled
 from scripting import LABELS, ONE_HOT, QUIET, TARGETS, Array, X, begin, end, mlp, script
 
 
@@ -26,8 +27,7 @@ def generators(api: Any, folder: Path) -> Any:
         def __getitem__(self, index: int) -> Any:
             return X[index * 15 : index * 15 + 15], LABELS[index * 15 : index * 15 + 15]
 
-    model = mlp(api)
-    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model = compiled(mlp(api), "adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     found = [
         model.fit(
             batches(), steps_per_epoch=4, epochs=2, validation_data=Numbered(), validation_steps=2, **QUIET
@@ -41,8 +41,7 @@ def generators(api: Any, folder: Path) -> Any:
 
 @script
 def transfer(api: Any, folder: Path) -> Any:
-    base = mlp(api)
-    base.compile("adam", "sparse_categorical_crossentropy")
+    base = compiled(mlp(api), "adam", "sparse_categorical_crossentropy")
     base.fit(X, LABELS, epochs=2, **QUIET)
     model = api.Sequential(
         [api.Input((6,)), api.layers.Dense(8, "relu", name="kept"), api.layers.Dense(1, name="new")]
@@ -111,8 +110,7 @@ def normalized(api: Any, folder: Path) -> Any:
 
 @script
 def configs(api: Any, folder: Path) -> Any:
-    model = mlp(api)
-    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model = compiled(mlp(api), "adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     copy = api.Sequential.from_config(model.get_config())
     copy.set_weights(model.get_weights())
     copy.compile_from_config(model.get_compile_config())
@@ -201,8 +199,7 @@ def weights_read_and_written(api: Any, folder: Path) -> Any:
 
 @script
 def warm_start(api: Any, folder: Path) -> Any:
-    model = mlp(api)
-    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model = compiled(mlp(api), "adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     first = model.fit(X, LABELS, epochs=2, **QUIET)
     second = model.fit(
         X,
@@ -218,8 +215,7 @@ def warm_start(api: Any, folder: Path) -> Any:
 
 @script
 def learning_rate_finder(api: Any, folder: Path) -> Any:
-    model = mlp(api, 2, None)
-    model.compile(api.optimizers.SGD(1e-3), "mse")
+    model = compiled(mlp(api, 2, None), api.optimizers.SGD(1e-3), "mse")
     rates = api.callbacks.LearningRateScheduler(lambda epoch, lr: lr * 1.5)
     return end(model, model.fit(X, TARGETS, epochs=5, callbacks=[rates], **QUIET).history)
 
@@ -259,8 +255,7 @@ def ordinal_bins(api: Any, folder: Path) -> Any:
 def printed_lines(api: Any, folder: Path) -> Any:
     from contextlib import redirect_stdout
 
-    model = mlp(api)
-    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model = compiled(mlp(api), "adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     out = io.StringIO()
     with redirect_stdout(out):
         model.fit(X, LABELS, epochs=2, verbose=2, shuffle=False)

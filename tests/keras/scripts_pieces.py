@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import compiled
 from scripting import LABELS, QUIET, TARGETS, X, begin, end, mlp, script
 
 SPARSE = "sparse_categorical_crossentropy"
@@ -66,8 +67,7 @@ def registered_layer(api: Any, folder: Path) -> Any:
         def get_config(self):
             return {**super().get_config(), "f": self.f}
 
-    model = begin(api.Sequential([api.Input((6,)), Scale(2.0), api.layers.Dense(1)]))
-    model.compile("sgd", "mse")
+    model = compiled(begin(api.Sequential([api.Input((6,)), Scale(2.0), api.layers.Dense(1)])), "sgd", "mse")
     model.fit(X, TARGETS[:, 0], **QUIET)
     model.save(folder / "s.keras")
     return [
@@ -97,8 +97,7 @@ def loss_with_arg(api: Any, folder: Path) -> Any:
         huber.gradient = lambda t, p: np.clip(p - t, -threshold, threshold)
         return huber
 
-    model = mlp(api, 1, None)
-    model.compile("sgd", loss=make_huber(2.0))
+    model = compiled(mlp(api, 1, None), "sgd", loss=make_huber(2.0))
     hh = model.fit(X, TARGETS[:, 0], epochs=2, **QUIET)
     return end(model, hh.history)
 
@@ -124,8 +123,7 @@ def streaming_metric(api: Any, folder: Path) -> Any:
         def get_config(self):
             return {**super().get_config(), "threshold": self.threshold}
 
-    model = mlp(api, 2, None)
-    model.compile("sgd", "mse", metrics=[HuberMetric(2.0)])
+    model = compiled(mlp(api, 2, None), "sgd", "mse", metrics=[HuberMetric(2.0)])
     history = model.fit(X, TARGETS, epochs=2, **QUIET)
     return end(model, history.history, [v.name for v in model.metrics[-1].variables])
 
@@ -179,8 +177,7 @@ def own_schedule(api: Any, folder: Path) -> Any:
         def get_config(self):
             return {"d": self.d, "warm": self.warm}
 
-    model = mlp(api)
-    model.compile(api.optimizers.Adam(Warm(64.0)), SPARSE)
+    model = compiled(mlp(api), api.optimizers.Adam(Warm(64.0)), SPARSE)
     history = model.fit(X, LABELS, epochs=2, batch_size=20, **QUIET)
     return end(model, history.history)
 
@@ -192,8 +189,7 @@ def get_config_custom_metric_saved(api: Any, folder: Path) -> Any:
         def update_state(self, y_true, y_pred, sample_weight=None):
             super().update_state(api.ops.abs(y_true - y_pred))
 
-    model = mlp(api, 2, None)
-    model.compile("sgd", "mse", metrics=[MyMean(name="mm")])
+    model = compiled(mlp(api, 2, None), "sgd", "mse", metrics=[MyMean(name="mm")])
     history = model.fit(X, TARGETS, **QUIET)
     model.save(folder / "m.keras")
     n = api.models.load_model(folder / "m.keras")
@@ -206,8 +202,7 @@ def saved_with_custom_loss(api: Any, folder: Path) -> Any:
         return api.ops.mean(api.ops.abs(t - p), axis=-1)
 
     my.gradient = lambda t, p: np.sign(p - t) / p.shape[-1]
-    model = mlp(api, 2, None)
-    model.compile("sgd", my)
+    model = compiled(mlp(api, 2, None), "sgd", my)
     model.fit(X, TARGETS, **QUIET)
     model.save(folder / "m.keras")
     n = api.models.load_model(folder / "m.keras", custom_objects={"my": my})

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import compiled
 from scripting import LABELS, ONE_HOT, QUIET, TARGETS, X, end, mlp, script
 
 SPARSE = "sparse_categorical_crossentropy"
@@ -19,8 +20,7 @@ def custom_metric_fn(api: Any, folder: Path) -> Any:
     def within(y_true, y_pred):
         return ops.mean(ops.cast(ops.abs(y_true - y_pred) < 0.5, "float32"), axis=-1)
 
-    model = mlp(api, 2, None)
-    model.compile("sgd", "mse", metrics=[within, "mae"])
+    model = compiled(mlp(api, 2, None), "sgd", "mse", metrics=[within, "mae"])
     history = model.fit(X, TARGETS, epochs=2, **QUIET)
     return end(model, history.history)
 
@@ -44,8 +44,7 @@ def f1_by_metric(api: Any, folder: Path) -> Any:
 
 @script
 def train_on_batches(api: Any, folder: Path) -> Any:
-    model = mlp(api)
-    model.compile("sgd", SPARSE, metrics=["accuracy"])
+    model = compiled(mlp(api), "sgd", SPARSE, metrics=["accuracy"])
     out = []
     for _e in range(2):
         for i in range(0, 60, 20):
@@ -71,8 +70,7 @@ def pydataset(api: Any, folder: Path) -> Any:
         def on_epoch_end(self):
             pass
 
-    model = mlp(api)
-    model.compile("adam", SPARSE, metrics=["accuracy"])
+    model = compiled(mlp(api), "adam", SPARSE, metrics=["accuracy"])
     d = DS(X, LABELS, 16)
     history = model.fit(d, epochs=2, validation_data=DS(X, LABELS, 30), **QUIET)
     return end(
@@ -87,8 +85,7 @@ def backup_restore(api: Any, folder: Path) -> Any:
             if epoch == 2:
                 raise RuntimeError("x")
 
-    model = mlp(api)
-    model.compile("sgd", SPARSE)
+    model = compiled(mlp(api), "sgd", SPARSE)
     cb = api.callbacks.BackupAndRestore(str(folder / "b"))
     with contextlib.suppress(RuntimeError):
         model.fit(X, LABELS, epochs=4, callbacks=[cb, Interrupt()], **QUIET)
@@ -99,8 +96,7 @@ def backup_restore(api: Any, folder: Path) -> Any:
 @script
 def checkpoint_weights_best(api: Any, folder: Path) -> Any:
     p = str(folder / "w.{epoch:02d}-{val_loss:.2f}.weights.h5")
-    model = mlp(api)
-    model.compile("adam", SPARSE)
+    model = compiled(mlp(api), "adam", SPARSE)
     model.fit(
         X,
         LABELS,
@@ -121,8 +117,7 @@ def checkpoint_weights_best(api: Any, folder: Path) -> Any:
 
 @script
 def history_df(api: Any, folder: Path) -> Any:
-    model = mlp(api)
-    model.compile("sgd", SPARSE, metrics=["accuracy"])
+    model = compiled(mlp(api), "sgd", SPARSE, metrics=["accuracy"])
     history = model.fit(X, LABELS, epochs=3, validation_split=0.3, **QUIET)
     import pandas as pd
 
@@ -154,8 +149,7 @@ def clip_options(api: Any, folder: Path) -> Any:
         {"use_ema": True, "ema_momentum": 0.9},
         {"gradient_accumulation_steps": 2},
     ):
-        model = mlp(api)
-        model.compile(api.optimizers.Adam(1e-2, **kw), SPARSE)
+        model = compiled(mlp(api), api.optimizers.Adam(1e-2, **kw), SPARSE)
         history = model.fit(X, LABELS, epochs=2, batch_size=20, **QUIET)
         out.append(end(model, history.history))
     return out
@@ -163,8 +157,7 @@ def clip_options(api: Any, folder: Path) -> Any:
 
 @script
 def lr_read_write(api: Any, folder: Path) -> Any:
-    model = mlp(api)
-    model.compile(api.optimizers.Adam(1e-3), SPARSE)
+    model = compiled(mlp(api), api.optimizers.Adam(1e-3), SPARSE)
     a = float(model.optimizer.learning_rate)
     model.optimizer.learning_rate = 0.02
     b = float(model.optimizer.learning_rate)
@@ -188,8 +181,7 @@ def set_value_lr(api: Any, folder: Path) -> Any:
             self.l.append(float(logs["loss"]))
             self.model.optimizer.learning_rate = self.model.optimizer.learning_rate * self.f
 
-    model = mlp(api)
-    model.compile(api.optimizers.SGD(1e-3), SPARSE)
+    model = compiled(mlp(api), api.optimizers.SGD(1e-3), SPARSE)
     c = LRF(1.1)
     model.fit(X, LABELS, epochs=2, batch_size=20, callbacks=[c], **QUIET)
     return [c.r, c.l]
@@ -197,8 +189,7 @@ def set_value_lr(api: Any, folder: Path) -> Any:
 
 @script
 def continue_training(api: Any, folder: Path) -> Any:
-    model = mlp(api)
-    model.compile("adam", SPARSE)
+    model = compiled(mlp(api), "adam", SPARSE)
     history = model.fit(X, LABELS, epochs=2, **QUIET)
     h2 = model.fit(X, LABELS, initial_epoch=2, epochs=4, **QUIET)
     return end(model, history.history, h2.history, h2.epoch)
@@ -206,8 +197,7 @@ def continue_training(api: Any, folder: Path) -> Any:
 
 @script
 def early_stop_max(api: Any, folder: Path) -> Any:
-    model = mlp(api)
-    model.compile("adam", SPARSE, metrics=["accuracy"])
+    model = compiled(mlp(api), "adam", SPARSE, metrics=["accuracy"])
     es = api.callbacks.EarlyStopping(
         monitor="val_accuracy",
         mode="max",
@@ -237,8 +227,7 @@ def gradient_norm_callback(api: Any, folder: Path) -> Any:
             logs = logs or {}
             logs["wnorm"] = self.n[-1][0]
 
-    model = mlp(api)
-    model.compile("sgd", SPARSE)
+    model = compiled(mlp(api), "sgd", SPARSE)
     c = W()
     history = model.fit(X, LABELS, epochs=2, callbacks=[c], **QUIET)
     return [c.n, sorted(history.history)]
@@ -256,8 +245,7 @@ def predict_in_callback(api: Any, folder: Path) -> Any:
             self.out.append(self.model.predict(self.x, verbose=0))
             self.out.append(self.model.evaluate(X, LABELS, verbose=0))
 
-    model = mlp(api)
-    model.compile("sgd", SPARSE)
+    model = compiled(mlp(api), "sgd", SPARSE)
     c = P(X[:2])
     model.fit(X, LABELS, epochs=2, callbacks=[c], **QUIET)
     return [c.out]
@@ -273,8 +261,7 @@ def params_in_callback(api: Any, folder: Path) -> Any:
         def on_predict_end(self, logs=None):
             self.q = True
 
-    model = mlp(api)
-    model.compile("sgd", SPARSE)
+    model = compiled(mlp(api), "sgd", SPARSE)
     c = P()
     model.fit(X, LABELS, epochs=3, batch_size=16, callbacks=[c], **QUIET)
     model.predict(X, callbacks=[c], verbose=0)
@@ -283,8 +270,7 @@ def params_in_callback(api: Any, folder: Path) -> Any:
 
 @script
 def compile_again(api: Any, folder: Path) -> Any:
-    model = mlp(api)
-    model.compile("adam", SPARSE)
+    model = compiled(mlp(api), "adam", SPARSE)
     model.fit(X, LABELS, **QUIET)
     model.compile(api.optimizers.SGD(1e-3), SPARSE, metrics=["accuracy"])
     history = model.fit(X, LABELS, **QUIET)
@@ -293,8 +279,7 @@ def compile_again(api: Any, folder: Path) -> Any:
 
 @script
 def swap_ema(api: Any, folder: Path) -> Any:
-    model = mlp(api)
-    model.compile(api.optimizers.Adam(1e-2, use_ema=True, ema_overwrite_frequency=3), SPARSE)
+    model = compiled(mlp(api), api.optimizers.Adam(1e-2, use_ema=True, ema_overwrite_frequency=3), SPARSE)
     history = model.fit(
         X,
         LABELS,

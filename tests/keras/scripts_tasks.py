@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import compiled
 from scripting import BINARY, LABELS, ONE_HOT, QUIET, TARGETS, X, begin, end, mlp, script
 
 FIRST = TARGETS[:, 0]
@@ -19,8 +20,7 @@ def quantiles(api: Any, folder: Path) -> Any:
         return api.ops.mean(api.ops.maximum(0.9 * error, -0.1 * error), axis=-1)
 
     pinball.gradient = lambda y_true, y_pred: np.where(y_true >= y_pred, -0.9, 0.1)  # type: ignore[attr-defined] # for us
-    model = mlp(api, 1, None)
-    model.compile(api.optimizers.Adam(0.01), loss=pinball)
+    model = compiled(mlp(api, 1, None), api.optimizers.Adam(0.01), loss=pinball)
     return end(model, model.fit(X, FIRST, epochs=3, **QUIET).history)
 
 
@@ -48,8 +48,7 @@ def weighted_crossentropy(api: Any, folder: Path) -> Any:
         return api.ops.mean(-(3 * y * api.ops.log(p) + (1 - y) * api.ops.log(1 - p)), axis=-1)
 
     weighted.gradient = lambda y, p: (1 - y) / (1 - p) - 3 * y / p  # type: ignore[attr-defined] # for us
-    model = mlp(api, 1, "sigmoid")
-    model.compile("adam", weighted, metrics=["accuracy"])
+    model = compiled(mlp(api, 1, "sigmoid"), "adam", weighted, metrics=["accuracy"])
     return end(model, model.fit(X, BINARY.astype(int), epochs=3, **QUIET).history)
 
 
@@ -71,8 +70,7 @@ def metrics_of_targets_of_one_axis(api: Any, folder: Path) -> Any:
     def bias(y_true: Any, y_pred: Any) -> Any:
         return api.ops.squeeze(y_pred, -1) - y_true
 
-    model = mlp(api, 1, None)
-    model.compile("adam", "mse", metrics=[Error(), "mae", bias])
+    model = compiled(mlp(api, 1, None), "adam", "mse", metrics=[Error(), "mae", bias])
     return end(model, model.fit(X, FIRST, epochs=2, validation_split=0.2, **QUIET).history)
 
 
@@ -91,8 +89,7 @@ def score_of_metrics_within(api: Any, folder: Path) -> Any:
             p, r = self.precision.result(), self.recall.result()
             return 2 * p * r / (p + r + 1e-7)
 
-    model = mlp(api, 1, "sigmoid")
-    model.compile("adam", "binary_crossentropy", metrics=[Score()])
+    model = compiled(mlp(api, 1, "sigmoid"), "adam", "binary_crossentropy", metrics=[Score()])
     return end(model, model.fit(X, BINARY, epochs=3, validation_split=0.3, **QUIET).history)
 
 
@@ -129,8 +126,7 @@ def pooling_of_ones_own(api: Any, folder: Path) -> Any:
             return counts / counts.sum(axis=1, keepdims=True) * upstream[:, np.newaxis]
 
     layers = [api.layers.Masking(), api.layers.Dense(4, "tanh"), Mean(), api.layers.Dense(1)]
-    model = begin(api.Sequential([api.Input((3, 3)), *layers]))
-    model.compile("adam", "mse")
+    model = compiled(begin(api.Sequential([api.Input((3, 3)), *layers])), "adam", "mse")
     return end(model, model.fit(steps, FIRST, epochs=2, **QUIET).history, x=steps)
 
 
@@ -146,8 +142,7 @@ def stopped_within_an_epoch(api: Any, folder: Path) -> Any:
             found.append(self.model.evaluate(X[:16], LABELS[:16], verbose=0))
             logs["extra"] = 1.5
 
-    model = mlp(api)
-    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model = compiled(mlp(api), "adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     history = model.fit(X, LABELS, epochs=3, batch_size=16, callbacks=[Watch()], **QUIET)
     return end(model, history.history, history.epoch, found, int(model.optimizer.iterations))
 
@@ -156,8 +151,7 @@ def stopped_within_an_epoch(api: Any, folder: Path) -> Any:
 def decoder_of_an_autoencoder(api: Any, folder: Path) -> Any:
     pixels = api.Input((6,))
     code = api.layers.Dense(2, activation="tanh", name="code")(pixels)
-    whole = begin(api.Model(pixels, api.layers.Dense(6, name="pixels")(code)))
-    whole.compile("adam", "mse")
+    whole = compiled(begin(api.Model(pixels, api.layers.Dense(6, name="pixels")(code))), "adam", "mse")
     whole.fit(X, X, epochs=2, **QUIET)
     start = api.Input((2,))
     decoder = api.Model(start, whole.get_layer("pixels")(start))

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from common import compiled
 from scripting import BINARY, LABELS, ONE_HOT, QUIET, TARGETS, X, begin, end, mlp, script
 
 
@@ -195,8 +196,7 @@ def metric_of_ones_own(api: Any, folder: Path) -> Any:
     def spread(y_true: Any, y_pred: Any) -> Any:
         return ops.max(y_pred, axis=-1) - ops.min(y_pred, axis=-1)
 
-    model = mlp(api)
-    model.compile("adam", "categorical_crossentropy", metrics=[Share(), spread, "accuracy"])
+    model = compiled(mlp(api), "adam", "categorical_crossentropy", metrics=[Share(), spread, "accuracy"])
     history = model.fit(X, ONE_HOT, epochs=3, validation_split=0.25, **QUIET)
     return end(model, history.history, model.evaluate(X, ONE_HOT, return_dict=True, verbose=0))
 
@@ -247,8 +247,7 @@ def loss_of_ones_own(api: Any, folder: Path) -> Any:
         def gradient(self, y_true: Any, y_pred: Any) -> Any:
             return np.where(y_true > y_pred, -self.q, 1 - self.q) / y_pred.shape[-1]
 
-    model = mlp(api, 2, None)
-    model.compile("adam", Quantile(), metrics=["mae"])
+    model = compiled(mlp(api, 2, None), "adam", Quantile(), metrics=["mae"])
     history = model.fit(X, TARGETS, epochs=3, sample_weight=np.linspace(0, 2, 60), **QUIET)
     return end(model, history.history)
 

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from common import compiled
 from twins import Array, assert_same_histories, twins
 
 import engine
@@ -129,9 +130,7 @@ def test_slopes_of_layers(name: str, options: dict[str, Any]) -> None:
 def network(hidden: Callable[[Any], list[Any]]) -> Callable[[Any], Any]:
     def make(api: Any) -> Any:
         layers = [api.Input((7,)), *hidden(api), api.layers.Dense(3)]
-        model = api.Sequential(layers)
-        model.compile(api.optimizers.SGD(0.05, momentum=0.9), "mse")
-        return model
+        return compiled(api.Sequential(layers), api.optimizers.SGD(0.05, momentum=0.9), "mse")
 
     return make
 
@@ -185,9 +184,7 @@ def test_softmax_along_axes(axis: Any) -> None:
             api.layers.Reshape((2, 3, 4)),
             api.layers.Softmax(axis),
         ]
-        model = api.Sequential([*layers, api.layers.Flatten(), api.layers.Dense(2)])
-        model.compile("sgd", "mse")
-        return model
+        return compiled(api.Sequential([*layers, api.layers.Flatten(), api.layers.Dense(2)]), "sgd", "mse")
 
     rng = np.random.default_rng(2)
     x, y = rng.normal(size=(20, 24)).astype(np.float32), rng.normal(size=(20, 2)).astype(np.float32)

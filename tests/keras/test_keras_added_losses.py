@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from common import compiled
 from conftest import with_gradient
 from numpy.typing import NDArray
 from twins import assert_same_histories, twins
@@ -69,9 +70,7 @@ def test_penalties_on_outputs(penalty: str, optimizer: str) -> None:
             api.layers.Dropout(0.0, activity_regularizer=regularizer),
             api.layers.Dense(3, activity_regularizer=regularizer),
         ]
-        model = api.Sequential([api.Input((6,)), *layers])
-        model.compile(optimizer, "mse", metrics=["mae"])
-        return model
+        return compiled(api.Sequential([api.Input((6,)), *layers]), optimizer, "mse", metrics=["mae"])
 
     pair = twins(make)
     assert_same_histories(
@@ -85,8 +84,7 @@ def test_penalties_on_outputs_with_several_axes() -> None:
     def make(api: Any) -> Any:
         layers = [api.layers.Reshape((3, 2)), api.layers.Dense(4, activity_regularizer=quartic(api))]
         model = api.Sequential([api.Input((6,)), *layers, api.layers.Flatten(), api.layers.Dense(3)])
-        model.compile("sgd", "mse")
-        return model
+        return compiled(model, "sgd", "mse")
 
     pair = twins(make)
     assert_same_histories(*pair.fit(X, Y, batch_size=8, epochs=3), rtol=2e-5)
@@ -112,8 +110,7 @@ def test_add_loss() -> None:
         model = api.Sequential(
             [api.Input((6,)), api.layers.Dense(5, "tanh"), adding(api), api.layers.Dense(3)]
         )
-        model.compile("sgd", "mse", metrics=["mse"])
-        return model
+        return compiled(model, "sgd", "mse", metrics=["mse"])
 
     pair = twins(make)
     assert_same_histories(
@@ -203,9 +200,7 @@ def test_functions_of_ones_own(how: str) -> None:
             "activation": lambda f: [api.layers.Dense(5), api.layers.Activation(f)],
             "lambda": lambda f: [api.layers.Dense(5), api.layers.Lambda(f)],
         }[how](swish(api))
-        model = api.Sequential([api.Input((6,)), *layers, api.layers.Dense(3)])
-        model.compile("sgd", "mse")
-        return model
+        return compiled(api.Sequential([api.Input((6,)), *layers, api.layers.Dense(3)]), "sgd", "mse")
 
     pair = twins(make)
     assert_same_histories(*pair.fit(X, Y, batch_size=8, epochs=3), rtol=2e-5)
@@ -219,9 +214,7 @@ def test_glu_halves_the_units() -> None:
         of_keras = keras.layers.Lambda(keras.activations.glu, output_shape=(4,))
         glu = of_keras if api is keras else api.layers.Activation("glu")
         layers = [api.layers.Dense(8), glu, api.layers.Dense(3)]
-        model = api.Sequential([api.Input((6,)), *layers])
-        model.compile("sgd", "mse")
-        return model
+        return compiled(api.Sequential([api.Input((6,)), *layers]), "sgd", "mse")
 
     pair = twins(make)
     assert_same_histories(*pair.fit(X, Y, batch_size=8, epochs=3), rtol=2e-5)

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from common import assert_all_close, compiled
 
 import engine
 
@@ -129,14 +130,12 @@ def test_models(model: str, kind: str, way: str) -> None:
     found = []
     for api in (keras, engine):
         layer = _layer(api, kind)
-        made = MODELS[model](api, layer)
-        made.compile(api.optimizers.SGD(0.0), "mse")
+        made = compiled(MODELS[model](api, layer), api.optimizers.SGD(0.0), "mse")
         before = _state(layer)
         outputs = WAYS[way](made)
         found.append([_state(layer) - before, *(np.asarray(each) for each in _flat(outputs))])
     theirs, ours = found
-    for one, other in zip(theirs, ours, strict=True):
-        np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-5)
+    assert_all_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
 def _flat(value: Any) -> list[Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from common import compiled
 from twins import assert_same_histories, twins
 
 import engine
@@ -55,8 +56,7 @@ def model_with(loss: str) -> Any:
     def make(api: Any) -> Any:
         model = api.Sequential([api.Input((4,)), api.layers.Dense(OUTPUTS, "sigmoid")])
         metrics = [api.metrics.MeanAbsoluteError(name="mae"), api.metrics.BinaryAccuracy(name="hits")]
-        model.compile(api.optimizers.SGD(0.01), getattr(api.losses, loss)(), metrics=metrics)
-        return model
+        return compiled(model, api.optimizers.SGD(0.01), getattr(api.losses, loss)(), metrics=metrics)
 
     return make
 
@@ -74,9 +74,7 @@ def test_steps_with_one_target_for_all_outputs() -> None:
     x, y = RNG.normal(size=(N, 2, 4)).astype(np.float32), RNG.normal(size=(N, 2, 1)).astype(np.float32)
 
     def make(api: Any) -> Any:
-        model = api.Sequential([api.Input((2, 4)), api.layers.Dense(OUTPUTS)])
-        model.compile("sgd", "mse")
-        return model
+        return compiled(api.Sequential([api.Input((2, 4)), api.layers.Dense(OUTPUTS)]), "sgd", "mse")
 
     both = twins(make)
     with pytest.warns(UserWarning, match="one number for each row of outputs, shape"):
@@ -144,8 +142,7 @@ def test_weights_of_steps(shape: tuple[int, ...]) -> None:
 
     def make(api: Any) -> Any:
         model = api.Sequential([api.Input((2, 4)), api.layers.Dense(3)])
-        model.compile("sgd", "mse", weighted_metrics=["mae"])
-        return model
+        return compiled(model, "sgd", "mse", weighted_metrics=["mae"])
 
     both, weights = twins(make), RNG.random(shape, np.float32)
     assert_same_histories(*both.fit(x, y, epochs=2, batch_size=4, sample_weight=weights))

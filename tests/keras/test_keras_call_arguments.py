@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from common import compiled
 from twins import assert_same_histories, twins
 
 import engine
@@ -71,8 +72,7 @@ def test_integers_stay_integers_in_a_model_whose_input_says_so() -> None:
         model = api.Sequential(
             [api.Input((3,), dtype="int32"), lookup(api), api.layers.Flatten(), api.layers.Dense(1)]
         )
-        model.compile(api.optimizers.SGD(0.1), "mse")
-        return model
+        return compiled(model, api.optimizers.SGD(0.1), "mse")
 
     tokens = np.random.default_rng(1).integers(0, 5, (8, 3))
     pair = twins(make)
@@ -111,9 +111,7 @@ def scaled_model(api: Any) -> Any:
     layer = scaled(api)(name="scaled")
     hidden = layer(api.layers.Dense(3, name="first")(inputs), scale=2.0, squared=True)
     outputs = api.layers.Dense(1, name="last")(layer(hidden, scale=np.array([1.0, 0.5, 2.0], "float32")))
-    model = api.Model(inputs, outputs, name="whole")
-    model.compile(api.optimizers.SGD(0.01), "mse")
-    return model
+    return compiled(api.Model(inputs, outputs, name="whole"), api.optimizers.SGD(0.01), "mse")
 
 
 def test_arguments_of_a_use_serve_training_prediction_and_the_config() -> None:

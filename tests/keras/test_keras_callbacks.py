@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from common import compiled
 from twins import Twins, assert_same_histories, twins
 
 Callbacks = Callable[[Any], list[Any]]
@@ -22,8 +23,7 @@ Callbacks = Callable[[Any], list[Any]]
 
 def make(api: Any) -> Any:
     model = api.Sequential([api.Input((6,)), api.layers.Dense(8, "relu"), api.layers.Dense(3, "softmax")])
-    model.compile(api.optimizers.SGD(0.5), "sparse_categorical_crossentropy", metrics=["accuracy"])
-    return model
+    return compiled(model, api.optimizers.SGD(0.5), "sparse_categorical_crossentropy", metrics=["accuracy"])
 
 
 def both(callbacks: Callbacks, **options: Any) -> tuple[Twins, Any, Any]:
@@ -153,8 +153,7 @@ def test_same_averages(swap_on_epoch: bool, overwrite: int | None) -> None:
     def averaged(api: Any) -> Any:
         model = make(api)
         optimizer = api.optimizers.SGD(0.5, use_ema=True, ema_momentum=0.8, ema_overwrite_frequency=overwrite)
-        model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
-        return model
+        return compiled(model, optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
 
     rng = np.random.default_rng(1)
     x, y = rng.random((60, 6), np.float32), rng.integers(0, 3, 60)

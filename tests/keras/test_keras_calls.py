@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from common import assert_all_close, compiled
 from numpy.typing import NDArray
 from twins import twins
 
@@ -144,8 +145,7 @@ def test_penalties_on_outputs() -> None:
     x = np.random.default_rng(0).standard_normal((16, 4)).astype("float32")
     found = []
     for api in (keras, engine):
-        model = penalised(api)
-        model.compile("sgd", "mse")
+        model = compiled(penalised(api), "sgd", "mse")
         losses = [list(model.losses)]
         for act in (
             lambda m: m(x),
@@ -161,5 +161,4 @@ def test_penalties_on_outputs() -> None:
             losses += [list(model.losses), *(list(layer.losses) for layer in model.layers)]
         found.append([[float(value) for value in each] for each in losses])
     assert [len(each) for each in found[1]] == [len(each) for each in found[0]]
-    for ours, theirs in zip(found[1], found[0], strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    assert_all_close(found[1], found[0], rtol=1e-5)

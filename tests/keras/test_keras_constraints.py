@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import compiled
 from twins import OUTPUTS, assert_same_histories, labels_of, twins
 
 import engine
@@ -58,8 +59,7 @@ def test_training(outputs: int, name: str, options: dict[str, Any]) -> None:
                 api.layers.Dense(outputs, last, kernel_constraint=constraint),
             ]
         )
-        model.compile(api.optimizers.Adam(0.01), loss)
-        return model
+        return compiled(model, api.optimizers.Adam(0.01), loss)
 
     pair = twins(make)
     assert_same_histories(*pair.fit(X, labels_of(Y, outputs), batch_size=8), rtol=1e-4)
@@ -113,8 +113,7 @@ def test_weights_of_other_layers(name: str, constraint: str) -> None:
 
         tail = [api.layers.Flatten(), api.layers.Dense(4, "softmax")]
         model = api.Sequential([api.Input(shape), *layers_of(api.layers, bound), *tail])
-        model.compile(api.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
-        return model
+        return compiled(model, api.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
 
     rng = np.random.default_rng(5)
     x = rng.integers(0, 9, (80, *shape)) if "embedding" in name else rng.normal(size=(80, *shape))

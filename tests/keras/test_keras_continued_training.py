@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from common import compiled
 
 import engine
 
@@ -119,8 +120,7 @@ def read_by(api: Any, build: Build, optimizer: Any, *, suffix: str, model: Any, 
         model.save(folder / "m.keras")
         return api.models.load_model(folder / "m.keras")
     model.save_weights(folder / "m.weights.h5")
-    again = build(api)
-    again.compile(optimizer(api), loss="mse")
+    again = compiled(build(api), optimizer(api), loss="mse")
     if api is keras:
         again.optimizer.build(again.trainable_variables)
     again.load_weights(folder / "m.weights.h5")
@@ -132,8 +132,7 @@ def assert_continues(
 ) -> None:
     keras.utils.set_random_seed(0)
     engine.utils.set_random_seed(0)
-    model = build(source)
-    model.compile(optimizer(source), loss="mse")
+    model = compiled(build(source), optimizer(source), loss="mse")
     trained(model)
     read = read_by(target, build, optimizer, suffix=suffix, model=model, folder=folder)
     np.testing.assert_allclose(trained(read), trained(model), rtol=1e-4, atol=1e-5)
@@ -172,8 +171,7 @@ def test_optimizers_in_files_of_weights(
 def test_shapes_of_the_state(build: Build) -> None:
     shapes = []
     for api in (keras, engine):
-        model = build(api)
-        model.compile("adam", loss="mse")
+        model = compiled(build(api), "adam", loss="mse")
         model.optimizer.build(model.trainable_variables) if api is keras else None
         trained(model) if api is engine else None
         shapes.append([tuple(variable.shape) for variable in model.optimizer.variables])

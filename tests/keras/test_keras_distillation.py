@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from common import assert_all_equal, compiled
 from twins import assert_same_histories, twins
 
 import engine
@@ -82,8 +83,7 @@ def make(losses: Any, network: Any = network, **options: Any) -> Any:
         distiller = api.distillation.Distiller(network(api, 5), network(api, 5), losses(api), **options)
         distiller(X[:1])
         loss = api.losses.SparseCategoricalCrossentropy(from_logits=True)
-        distiller.compile(api.optimizers.Adam(0.01), loss, metrics=["accuracy"])
-        return distiller
+        return compiled(distiller, api.optimizers.Adam(0.01), loss, metrics=["accuracy"])
 
     return made
 
@@ -168,8 +168,7 @@ def test_calls_are_those_of_the_student() -> None:
     frozen = [each.teacher.get_weights() for each in both]
     both.fit(X, Y)
     for each, before in zip(both, frozen, strict=True):
-        for one, other in zip(each.teacher.get_weights(), before, strict=True):
-            np.testing.assert_array_equal(one, other)
+        assert_all_equal(each.teacher.get_weights(), before)
 
 
 def test_losses_of_arrays() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from common import assert_all_close, compiled
 from optimizer_cases import OPTIONS, RULES
 from test_keras_layers import STACKS
 
@@ -53,8 +54,7 @@ def check(  # noqa: PLR0917 # the parts of a case
             np.testing.assert_allclose(b, a, rtol=1e-6, atol=1e-12)
         for each in (model, again):
             each.train_on_batch(x, y)
-        for a, b in zip(again.get_weights(), model.get_weights(), strict=True):
-            np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+        assert_all_close(again.get_weights(), model.get_weights(), rtol=tolerance, atol=tolerance)
 
 
 def classifier(optimizer: Any) -> Any:
@@ -125,8 +125,7 @@ def test_layers(name: str, tmp_path: Path) -> None:
         model = api.Sequential(
             [api.Input(shape), *stack(api.layers), api.layers.Flatten(), api.layers.Dense(2)]
         )
-        model.compile(api.optimizers.SGD(0.01, momentum=0.9), "mse", **EAGER)
-        return model
+        return compiled(model, api.optimizers.SGD(0.01, momentum=0.9), "mse", **EAGER)
 
     check(make, x.astype(np.float32), rng.normal(size=(24, 2)).astype(np.float32), tmp_path, suffix)
 
@@ -153,8 +152,7 @@ def test_layers_with_noise(name: str, tmp_path: Path) -> None:
         model = api.Sequential(
             [api.Input(shape), NOISES[name](api.layers), api.layers.Flatten(), api.layers.Dense(2)]
         )
-        model.compile("adam", "mse")
-        return model
+        return compiled(model, "adam", "mse")
 
     x = np.random.default_rng(0).random((4, *shape), np.float32)
     for api, other in ((keras, engine), (engine, keras)):
@@ -218,10 +216,9 @@ def test_metrics_of_classes(name: str, tmp_path: Path) -> None:
         model.train_on_batch(X, y)
         model.save(path)
         again = other.models.load_model(path)
-        for ours, theirs in zip(
-            again.evaluate(X, y, verbose=0), model.evaluate(X, y, verbose=0), strict=True
-        ):
-            np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+        assert_all_close(
+            again.evaluate(X, y, verbose=0), model.evaluate(X, y, verbose=0), rtol=1e-5, atol=1e-6
+        )
 
 
 def test_json_goes_both_ways() -> None:
@@ -299,8 +296,7 @@ def test_unbuilt_and_frozen_models(tmp_path: Path) -> None:
         assert [layer.trainable for layer in again.layers] == [False, True]
         for each in (model, again):
             each.train_on_batch(X, X[:, :2])
-        for a, b in zip(again.get_weights(), model.get_weights(), strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+        assert_all_close(again.get_weights(), model.get_weights(), rtol=1e-5, atol=1e-6)
 
 
 def test_folders(tmp_path: Path) -> None:
@@ -372,9 +368,7 @@ def own(api: Any) -> Any:
                 inputs = layer(inputs)
             return inputs
 
-    model = Own()
-    model.compile("sgd", "mse")
-    return model
+    return compiled(Own(), "sgd", "mse")
 
 
 def test_layers_in_private_attributes(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from common import compiled
 from twins import assert_same_histories, twins
 
 import engine
@@ -24,9 +25,7 @@ def classifier(loss: str, outputs: int = 3) -> Callable[[Any], Any]:
     def make(api: Any) -> Any:
         activation = "softmax" if outputs > 1 else "sigmoid"
         layers = [api.Input((6,)), api.layers.Dense(8, "relu"), api.layers.Dense(outputs, activation)]
-        model = api.Sequential(layers)
-        model.compile("adam", loss, metrics=["accuracy"])
-        return model
+        return compiled(api.Sequential(layers), "adam", loss, metrics=["accuracy"])
 
     return make
 
@@ -187,8 +186,7 @@ def test_one_array_in_a_list_or_a_dict(form: str, samples: int) -> None:
     def make(api: Any) -> Any:
         inputs = api.Input((6,), name="given")
         model = api.Model(inputs, api.layers.Dense(3, "softmax")(api.layers.Dense(8, "relu")(inputs)))
-        model.compile(api.optimizers.SGD(0.1), "categorical_crossentropy", metrics=["mae"])
-        return model
+        return compiled(model, api.optimizers.SGD(0.1), "categorical_crossentropy", metrics=["mae"])
 
     pair = twins(make)
     given = (of_x(x), of_y(y))

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from common import assert_all_close
 from twins import ATOL, RTOL, assert_same_histories, twins
 
 import engine
@@ -87,8 +88,7 @@ def assert_same(theirs: Any, ours: Any, rtol: float = RTOL) -> None:
     assert isinstance(ours, type(theirs)) or isinstance(theirs, type(ours))
     if isinstance(theirs, dict):
         assert list(ours) == list(theirs)
-    for one, other in zip(flat(theirs), flat(ours), strict=True):
-        np.testing.assert_allclose(other, one, rtol=rtol, atol=ATOL)
+    assert_all_close(flat(ours), flat(theirs), rtol=rtol, atol=ATOL)
 
 
 @pytest.mark.parametrize("how", GRAPHS)
@@ -181,8 +181,7 @@ def test_files(how: str, suffix: str, tmp_path: Path) -> None:
         if other is keras and suffix == ".h5":
             continue  # Keras builds the optimizer for no weights there, and drops their state
         assert_same(*[each.train_on_batch(X, Y, return_dict=True) for each in (model, again)])
-        for one, two in zip(model.get_weights(), again.get_weights(), strict=True):
-            np.testing.assert_allclose(two, one, rtol=1e-5, atol=1e-6)
+        assert_all_close(again.get_weights(), model.get_weights(), rtol=1e-5, atol=1e-6)
         assert [layer.name for layer in again.layers] == [layer.name for layer in model.layers]
 
 

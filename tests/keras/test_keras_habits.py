@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from common import compiled
 
 import engine
 
@@ -29,8 +30,7 @@ def test_names_of_optimizers() -> None:
 
 @APIS
 def test_iterations(api: Any) -> None:
-    model = api.Sequential([api.Input((2,)), api.layers.Dense(1)])
-    model.compile("adam", "mse")
+    model = compiled(api.Sequential([api.Input((2,)), api.layers.Dense(1)]), "adam", "mse")
     assert int(model.optimizer.iterations) == 0
     model.train_on_batch(np.ones((4, 2)), np.ones((4, 1)))
     assert int(model.optimizer.iterations) == 1
@@ -67,8 +67,7 @@ def test_none_stays_none(api: Any) -> None:
 
 def test_a_model_needs_an_optimizer() -> None:
     """The error comes in `fit`, as in Keras."""
-    model = engine.Sequential([engine.layers.Dense(1)])
-    model.compile(None, "mse")
+    model = compiled(engine.Sequential([engine.layers.Dense(1)]), None, "mse")
     with pytest.raises(ValueError, match="the model was compiled with `optimizer=None`"):
         model.fit(np.ones((2, 1)), np.ones(2))
 
@@ -129,8 +128,7 @@ def test_batches_without_samples(api: Any) -> None:
 @pytest.mark.parametrize("method", ["fit", "evaluate", "predict", "train_on_batch"])
 def test_nothing_can_be_learnt_from_no_samples(api: Any, method: str) -> None:
     """Keras fails in various ways. The engine's message says what is wrong."""
-    model = api.Sequential([api.Input((2,)), api.layers.Dense(3)])
-    model.compile("sgd", "mse")
+    model = compiled(api.Sequential([api.Input((2,)), api.layers.Dense(3)]), "sgd", "mse")
     data = (np.zeros((0, 2)), np.zeros((0, 3)))[: 1 if method == "predict" else 2]
     with pytest.raises(Exception, match=r"`x` is empty, of shape \(0, 2\)" if api is engine else ""):
         getattr(model, method)(*data)
@@ -209,8 +207,7 @@ def test_a_lambda_callback_keeps_what_is_no_hook(api: Any) -> None:
         on_epoch_end=lambda epoch, logs: seen.append((epoch, sorted(logs))), notes=[1], tag="a"
     )
     assert (callback.notes, callback.tag) == ([1], "a")
-    model = api.Sequential([api.Input((2,)), api.layers.Dense(1)])
-    model.compile("sgd", "mse")
+    model = compiled(api.Sequential([api.Input((2,)), api.layers.Dense(1)]), "sgd", "mse")
     model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0, callbacks=[callback])
     assert seen == [(0, ["loss"])]
 

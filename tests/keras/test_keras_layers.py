@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from common import assert_all_close, compiled
 from twins import Make, assert_same_histories, twins
 
 import engine
@@ -166,8 +167,7 @@ STACKS: dict[str, tuple[tuple[int, ...], Any]] = {
 def network(shape: tuple[int, ...], stack: Any, last: int = 3) -> Make:
     def make(api: Any) -> Any:
         model = api.Sequential([api.Input(shape), *stack(api.layers), api.layers.Dense(last)])
-        model.compile(optimizer=api.optimizers.SGD(0.05, momentum=0.9), loss="mse")
-        return model
+        return compiled(model, optimizer=api.optimizers.SGD(0.05, momentum=0.9), loss="mse")
 
     return make
 
@@ -216,5 +216,4 @@ def test_a_layer_by_itself_follows_its_running_averages() -> None:
             rtol=1e-4,
             atol=1e-5,
         )
-    for expected, found in zip(theirs.get_weights(), ours.get_weights(), strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert_all_close(ours.get_weights(), theirs.get_weights(), rtol=1e-5)

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from common import assert_all_close, compiled
 
 import engine
 
@@ -41,8 +42,7 @@ def model_with(api: Any, name: str, options: dict[str, Any], trainable: bool = T
     )
     model(X)
     model.layers[0].trainable = trainable
-    model.compile(api.optimizers.SGD(0.1), "mse")
-    return model
+    return compiled(model, api.optimizers.SGD(0.1), "mse")
 
 
 @ACTIVATIONS
@@ -57,8 +57,7 @@ def test_the_same_training(name: str, options: dict[str, Any], trainable: bool) 
         model.fit(X, Y, 16, epochs=3, shuffle=False, verbose=0).history["loss"] for model in (theirs, ours)
     ]
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
-    for one, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    assert_all_close(ours.get_weights(), theirs.get_weights(), rtol=1e-4, atol=1e-5)
 
 
 @ACTIVATIONS

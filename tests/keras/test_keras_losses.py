@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from common import compiled
 from numpy.typing import NDArray
 from twins import assert_same_histories, twins
 
@@ -139,8 +140,7 @@ def test_in_training(name: str, config: dict[str, Any], weighted: bool) -> None:
         loss = getattr(api.losses, name)(**config)
         # Gradients of percentages are a hundred times as large, and their sign can change by rounding.
         rate = 5e-4 if name == "MeanAbsolutePercentageError" else 0.05
-        model.compile(api.optimizers.SGD(rate), loss, run_eagerly=True)
-        return model
+        return compiled(model, api.optimizers.SGD(rate), loss, run_eagerly=True)
 
     pair = twins(make)
     assert_same_histories(*pair.fit(x, y, batch_size=8, epochs=2, **options), rtol=2e-5)
@@ -186,8 +186,7 @@ def test_crossentropy_suits_the_labels(name: str, outputs: int, sparse: bool) ->
         model = api.Sequential(
             [api.Input((5,)), api.layers.Dense(outputs, "sigmoid" if outputs == 1 else "softmax")]
         )
-        model.compile("sgd", name, metrics=["accuracy"], run_eagerly=True)
-        return model
+        return compiled(model, "sgd", name, metrics=["accuracy"], run_eagerly=True)
 
     if outputs == 1 and sparse:
         targets = targets.astype(np.float32)
@@ -209,8 +208,7 @@ def test_a_loss_of_ones_own() -> None:
                 return 4 * (y_pred - y_true) ** 3 / 2
 
         model = api.Sequential([api.Input((5,)), api.layers.Dense(4, "relu"), api.layers.Dense(2)])
-        model.compile(api.optimizers.SGD(0.01), Quartic(reduction="sum"), run_eagerly=True)
-        return model
+        return compiled(model, api.optimizers.SGD(0.01), Quartic(reduction="sum"), run_eagerly=True)
 
     pair = twins(make)
     weights = np.resize(WEIGHT, 20)
@@ -238,8 +236,7 @@ def test_counts_for_a_loss_of_ones_own(most: int) -> None:
 
         loss.gradient = gradient  # type: ignore[attr-defined] # for us
         model = api.Sequential([api.Input((3,)), api.layers.Dense(2)])
-        model.compile(api.optimizers.SGD(0.01), loss)
-        return model
+        return compiled(model, api.optimizers.SGD(0.01), loss)
 
     pair = twins(make)
     options = {"epochs": 2, "batch_size": 8, "validation_data": (x, counts[:, np.newaxis])}

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from common import compiled
 from padded import BITS, COUNTS, NUMBERS, RNG, STEPS, TARGETS, TOKENS, WEIGHINGS, assert_twins, steps
 from twins import assert_same_histories, twins
 
@@ -67,8 +68,7 @@ def test_masked_means(name: str) -> None:
 
     def make(api: Any) -> Any:
         model = api.Sequential([api.Input(x.shape[1:]), *stack(api.layers), api.layers.Dense(2)])
-        model.compile(api.optimizers.SGD(0.1, momentum=0.9), "mse", metrics=["mae"])
-        return model
+        return compiled(model, api.optimizers.SGD(0.1, momentum=0.9), "mse", metrics=["mae"])
 
     pair = twins(make)
     pair.assert_same_outputs(x)
@@ -83,8 +83,7 @@ def test_reductions_of_masked_losses(reduction: str, weights: Any) -> None:
         model = steps(api, api.layers.Dense(4, "tanh"), api.layers.Dense(2))
         rate = 0.001 if reduction == "sum" else 0.1
         loss = api.losses.MeanSquaredError(reduction=reduction)
-        model.compile(api.optimizers.SGD(rate, momentum=0.9), loss, weighted_metrics=["mae"])
-        return model
+        return compiled(model, api.optimizers.SGD(rate, momentum=0.9), loss, weighted_metrics=["mae"])
 
     assert_twins(twins(make), STEPS, NUMBERS, weights)
 
@@ -107,8 +106,7 @@ def test_metrics_of_masked_outputs(weights: Any) -> None:
             "metrics": plain,
             "weighted_metrics": [*weighted, api.metrics.MeanMetricWrapper(first, "f")],
         }
-        model.compile(api.optimizers.SGD(0.1), "binary_crossentropy", **options)
-        return model
+        return compiled(model, api.optimizers.SGD(0.1), "binary_crossentropy", **options)
 
     assert_twins(twins(make), STEPS, BITS, weights)
 
@@ -128,8 +126,7 @@ def test_masked_class_indices(weights: Any) -> None:
         model = api.Sequential([api.Input((7,)), *stack])
         loss = api.losses.SparseCategoricalCrossentropy(ignore_class=3)
         metric = api.metrics.SparseCategoricalCrossentropy(name="m", ignore_class=3)
-        model.compile("adam", loss, metrics=["accuracy", metric])
-        return model
+        return compiled(model, "adam", loss, metrics=["accuracy", metric])
 
     assert_twins(twins(make), TOKENS, labels, weights)
 
@@ -141,9 +138,7 @@ def test_masked_losses_of_ones_own(weights: Any) -> None:
             return ((y_pred - y_true) ** 2).sum(-1)
 
         by_step.gradient = lambda y_true, y_pred: 2 * (y_pred - y_true)  # type: ignore[attr-defined] # for us
-        model = steps(api, api.layers.Dense(2))
-        model.compile(api.optimizers.SGD(0.1), by_step, metrics=["mae"])
-        return model
+        return compiled(steps(api, api.layers.Dense(2)), api.optimizers.SGD(0.1), by_step, metrics=["mae"])
 
     assert_twins(twins(make), STEPS, NUMBERS, weights)
 
@@ -152,8 +147,7 @@ def test_masked_losses_of_ones_own(weights: Any) -> None:
 def test_masked_losses_over_a_batch(reduction: str) -> None:
     def make(api: Any) -> Any:
         model = steps(api, api.layers.Dense(2, "sigmoid"))
-        model.compile(api.optimizers.SGD(0.01), api.losses.Dice(reduction=reduction))
-        return model
+        return compiled(model, api.optimizers.SGD(0.01), api.losses.Dice(reduction=reduction))
 
     assert_twins(twins(make), STEPS, BITS, batch_size=25)
 
@@ -165,8 +159,7 @@ def test_masks_of_whole_samples() -> None:
         hidden = [api.layers.Dense(40, "relu"), api.layers.BatchNormalization()]
         inner = api.Sequential([api.Input((3,)), api.layers.Masking(), *hidden])
         model = api.Sequential([api.Input((3,)), inner, api.layers.Dense(1, "sigmoid")])
-        model.compile(api.optimizers.SGD(0.1), "binary_crossentropy", metrics=["mae"])
-        return model
+        return compiled(model, api.optimizers.SGD(0.1), "binary_crossentropy", metrics=["mae"])
 
     x, y = STEPS[:, 3].copy(), BITS[:, 3, :1]
     x[:16] = 0.0
@@ -177,9 +170,7 @@ def test_masks_of_whole_samples() -> None:
 
 def test_masked_batches_by_hand() -> None:
     def make(api: Any) -> Any:
-        model = steps(api, api.layers.Dense(2))
-        model.compile(api.optimizers.SGD(0.1), "mse", metrics=["mae"])
-        return model
+        return compiled(steps(api, api.layers.Dense(2)), api.optimizers.SGD(0.1), "mse", metrics=["mae"])
 
     pair = twins(make)
     for verb in ("train_on_batch", "test_on_batch", "train_on_batch"):

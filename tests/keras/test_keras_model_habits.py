@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from common import assert_all_close, assert_all_equal
 
 import engine
 
@@ -46,8 +47,7 @@ def test_an_optimizer_may_be_assigned_and_trains_from_then_on() -> None:
         found.append(
             (start, model.get_weights(), type(model.optimizer).__name__, int(model.optimizer.iterations))
         )
-    for theirs, ours in zip(found[0][1], found[1][1], strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    assert_all_close(found[1][1], found[0][1], rtol=1e-5, atol=1e-6)
     assert found[1][2:] == found[0][2:] == ("Adam", 2)
 
 
@@ -177,8 +177,7 @@ def test_models_that_do_not_learn(api: Any, make: Any) -> None:
     model.compile("sgd", "sparse_categorical_crossentropy")
     before = model.get_weights()
     model.fit(X, Y, verbose=0)
-    for old, new in zip(before, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(old, new)
+    assert_all_equal(before, model.get_weights())
     if api is engine or make is functional:  # Keras' Sequential loses it
         again = type(model).from_config(model.get_config())
         assert (again.trainable, len(again.trainable_weights)) == (False, 0)

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from common import compiled
 from twins import assert_same_histories, twins
 
 RNG = np.random.default_rng(0)
@@ -52,9 +53,7 @@ TARGETS = {
 @pytest.mark.parametrize("kind", LAYERS)
 def test_training(kind: str, targets: str) -> None:
     def make(api: Any) -> Any:
-        model = api.Sequential([api.Input((4,)), *LAYERS[kind](api)])
-        model.compile(api.optimizers.SGD(0.5))
-        return model
+        return compiled(api.Sequential([api.Input((4,)), *LAYERS[kind](api)]), api.optimizers.SGD(0.5))
 
     pair, y = twins(make), TARGETS[targets]
     given = (X,) if y is None else (X, y)
@@ -74,8 +73,7 @@ def test_training(kind: str, targets: str) -> None:
 def test_metrics() -> None:
     def make(api: Any) -> Any:
         model = api.Sequential([api.Input((4,)), *LAYERS["outputs"](api)])
-        model.compile(api.optimizers.SGD(0.5), metrics=["mae"])
-        return model
+        return compiled(model, api.optimizers.SGD(0.5), metrics=["mae"])
 
     pair, y = twins(make), TARGETS["outputs"]
     assert_same_histories(*pair.fit(X, y, batch_size=16, epochs=2, validation_data=(X, y)), rtol=1e-4)
@@ -85,9 +83,7 @@ def test_metrics() -> None:
 
 def test_samples_that_are_weighed_and_batches_that_are_yielded() -> None:
     def make(api: Any) -> Any:
-        model = api.Sequential([api.Input((4,)), *LAYERS["all"](api)])
-        model.compile(api.optimizers.SGD(0.5))
-        return model
+        return compiled(api.Sequential([api.Input((4,)), *LAYERS["all"](api)]), api.optimizers.SGD(0.5))
 
     pair, y = twins(make), TARGETS["outputs"]
     weights = RNG.random(48)

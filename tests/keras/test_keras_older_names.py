@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import assert_all_equal, compiled
 from keras import _tf_keras
 
 import engine
@@ -26,8 +27,7 @@ def classifier(outputs: int) -> Any:
     model = engine.Sequential(
         [engine.Input((3,)), layers.Dense(outputs, "softmax" if outputs > 1 else "sigmoid")]
     )
-    model.compile("sgd", "crossentropy", metrics=["accuracy"])
-    return model
+    return compiled(model, "sgd", "crossentropy", metrics=["accuracy"])
 
 
 def batches() -> Any:
@@ -189,8 +189,7 @@ def test_values_in_logs_by_their_old_names(tmp_path: Path) -> None:
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             seen.append((logs.get("acc"), logs["val_acc"], "acc" in logs, logs.get("nonsense", 7)))
 
-    model = classifier(1)
-    model.compile("sgd", "crossentropy", metrics=["accuracy", "mse", "cosine"])
+    model = compiled(classifier(1), "sgd", "crossentropy", metrics=["accuracy", "mse", "cosine"])
     path = tmp_path / "{epoch:02d}-{val_acc:.2f}.hdf5"
     save = engine.callbacks.ModelCheckpoint(path, "val_acc", save_best_only=True, save_weights_only=True)
     stop = engine.callbacks.EarlyStopping("val_acc", patience=9)
@@ -242,8 +241,7 @@ def test_weights_and_models_of_a_checkpoint_in_hdf5(tmp_path: Path) -> None:
             )
             again = classifier(1)
             again.load_weights(path)
-            for one, other in zip(again.get_weights(), model.get_weights(), strict=True):
-                np.testing.assert_array_equal(one, other)
+            assert_all_equal(again.get_weights(), model.get_weights())
 
 
 OLDER_ARGUMENTS = {
@@ -330,8 +328,7 @@ def test_metrics_that_were_written_for_keras_2() -> None:
     assert float(metric.result()) == 16
     metric.reset_state()
     assert (float(metric.result()), metric.resets) == (0, 1)
-    model = classifier(1)
-    model.compile("sgd", "crossentropy", metrics=[metric])
+    model = compiled(classifier(1), "sgd", "crossentropy", metrics=[metric])
     assert model.fit(X, Y, 3, epochs=2, verbose=0).history["largest"] == [8, 8]
     assert model.evaluate(X, Y, verbose=0)[1] == 8
     usual = engine.metrics.Precision()

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from common import assert_all_close, compiled
 
 import engine
 
@@ -163,8 +164,7 @@ def test_training_and_evaluation_take_one_weight_for_each_output(loss: Any, axes
     assert set(fits[0]) == set(fits[1])
     for name, values in fits[0].items():
         np.testing.assert_allclose(fits[1][name], values, rtol=2e-4, atol=1e-6, err_msg=name)
-    for mine, its in zip(ours.get_weights(), theirs.get_weights(), strict=True):
-        np.testing.assert_allclose(mine, its, rtol=1e-4, atol=1e-6)
+    assert_all_close(ours.get_weights(), theirs.get_weights(), rtol=1e-4, atol=1e-6)
     steps = ("evaluate", "test_on_batch", "train_on_batch")
     for step in steps:
         quiet = {"verbose": 0} if step == "evaluate" else {}
@@ -181,8 +181,7 @@ def test_training_and_evaluation_take_one_weight_for_each_output(loss: Any, axes
 def test_losses_with_a_value_for_each_row_refuse_weights_for_each_output_as_keras_does(loss: Any) -> None:
     x, (y, _, weights) = np.ones((N, 4), "float32"), _data(N, OUTPUTS)
     for one in (keras, engine):
-        model = one.Sequential([one.Input((4,)), one.layers.Dense(OUTPUTS, "sigmoid")])
-        model.compile("sgd", loss)
+        model = compiled(one.Sequential([one.Input((4,)), one.layers.Dense(OUTPUTS, "sigmoid")]), "sgd", loss)
         before = model.get_weights()
         with pytest.raises((ValueError, TypeError), match=r"one weight per output|Incompatible shapes"):
             model.fit(x, y, sample_weight=weights, verbose=0)
@@ -211,5 +210,4 @@ def test_class_weights_multiply_those_of_outputs_and_batches_may_come_from_a_gen
             model.fit(x, y, sample_weight=weights, class_weight=numbers, **options)
         found.append(model.get_weights())
     for other in found[1:]:
-        for mine, first in zip(other, found[0], strict=True):
-            np.testing.assert_allclose(mine, first, rtol=1e-6)
+        assert_all_close(other, found[0], rtol=1e-6)

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from common import assert_all_close, compiled
 from scripting import LABELS, ONE_HOT, QUIET, TARGETS, X, begin, mlp
 from twins import assert_same_histories
 
@@ -69,13 +70,11 @@ def test_constraints() -> None:
                 return -super().__call__(-w)
 
         dense = api.layers.Dense(2, kernel_constraint=NonPositive())
-        model = begin(api.Sequential([api.Input((6,)), dense]))
-        model.compile("sgd", "mse")
+        model = compiled(begin(api.Sequential([api.Input((6,)), dense])), "sgd", "mse")
         model.fit(X, TARGETS, **QUIET)
         return model.get_weights()
 
-    for theirs, ours in zip(trained(keras), trained(engine), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    assert_all_close(trained(engine), trained(keras), rtol=1e-5, atol=1e-6)
 
 
 def test_regularizers() -> None:
@@ -88,8 +87,7 @@ def test_regularizers() -> None:
                 return 4 * self.l2 * np.asarray(x)
 
         dense = api.layers.Dense(2, kernel_regularizer=Twice(0.1))
-        model = begin(api.Sequential([api.Input((6,)), dense]))
-        model.compile("sgd", "mse")
+        model = compiled(begin(api.Sequential([api.Input((6,)), dense])), "sgd", "mse")
         return model.fit(X, TARGETS, epochs=2, **QUIET).history
 
     assert_same_histories(history(keras), history(engine))

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from common import compiled
 from padded import BITS, COUNTS, NUMBERS, STEPS, TARGETS, WEIGHINGS, assert_twins, steps
 from twins import assert_same_histories, twins
 
@@ -36,8 +37,7 @@ def test_layers_of_ones_own_with_masks() -> None:
 
         stack = [api.layers.Dense(4, "tanh"), Centred(), api.layers.BatchNormalization(), api.layers.Dense(2)]
         model = steps(api, *stack, api.layers.GlobalAveragePooling1D())
-        model.compile(api.optimizers.SGD(0.1), "mse")
-        return model
+        return compiled(model, api.optimizers.SGD(0.1), "mse")
 
     pair = twins(make)
     pair.assert_same_outputs(STEPS)
@@ -95,8 +95,7 @@ def test_masks_of_layers_of_ones_own(name: str) -> None:
 
     def make(api: Any) -> Any:
         model = api.Sequential([api.Input((7, 3)), *MADE[name](api)])
-        model.compile(api.optimizers.SGD(0.05, momentum=0.9), "mse", metrics=["mae"])
-        return model
+        return compiled(model, api.optimizers.SGD(0.05, momentum=0.9), "mse", metrics=["mae"])
 
     pair = twins(make)
     pair.assert_same_outputs(x)
@@ -128,8 +127,7 @@ def test_masks_of_whole_samples_of_layers_of_ones_own() -> None:
 
         stack = [api.layers.Dense(4, "relu"), Filled(), api.layers.Dense(1)]
         model = api.Sequential([api.Input((3,)), *stack])
-        model.compile(api.optimizers.SGD(0.1), "mse", metrics=["mae"])
-        return model
+        return compiled(model, api.optimizers.SGD(0.1), "mse", metrics=["mae"])
 
     assert_twins(twins(make), STEPS[:, 0], NUMBERS[:, 0, :1], validation_freq=1)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import compiled
 from twins import OUTPUTS, Twins, assert_same_histories, labels_of, twins
 
 import engine
@@ -62,8 +63,7 @@ def test_on_weights(outputs: int, optimizer: str, name: str, options: dict[str, 
             ]
         )
         rule = {"epsilon": 1e-4} if optimizer == "RMSprop" else {}
-        model.compile(getattr(api.optimizers, optimizer)(0.01, **rule), loss)
-        return model
+        return compiled(model, getattr(api.optimizers, optimizer)(0.01, **rule), loss)
 
     check(twins(make), labels_of(Y, outputs))
 
@@ -85,8 +85,7 @@ def test_on_outputs(options: dict[str, Any], activation: str | None, as_layer: b
                 api.layers.Activation("softmax"),
             ]
         )
-        model.compile(api.optimizers.SGD(0.05), "sparse_categorical_crossentropy")
-        return model
+        return compiled(model, api.optimizers.SGD(0.05), "sparse_categorical_crossentropy")
 
     check(twins(make))
 
@@ -97,8 +96,7 @@ def test_frozen_weights_are_left_out(trainable: bool) -> None:
         layer = api.layers.Dense(17, "tanh", kernel_regularizer="l1", kernel_constraint="non_neg")
         layer.trainable = trainable
         model = api.Sequential([api.Input((12,)), layer, api.layers.Dense(4, "softmax")])
-        model.compile(api.optimizers.Adamax(0.01), "sparse_categorical_crossentropy")
-        return model
+        return compiled(model, api.optimizers.Adamax(0.01), "sparse_categorical_crossentropy")
 
     check(twins(make))
 

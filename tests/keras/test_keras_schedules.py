@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import compiled
 from twins import twins
 
 import engine
@@ -62,8 +63,7 @@ def test_training(name: str, options: dict[str, Any]) -> None:
     def make(api: Any) -> Any:
         model = api.Sequential([api.Input((12,)), api.layers.Dense(4, "softmax")])
         rate = getattr(api.optimizers.schedules, name)(**options)
-        model.compile(api.optimizers.SGD(rate), "sparse_categorical_crossentropy")
-        return model
+        return compiled(model, api.optimizers.SGD(rate), "sparse_categorical_crossentropy")
 
     pair = twins(make)
     pair.fit(X, Y, batch_size=8, epochs=2)
@@ -75,8 +75,7 @@ def test_accumulation_counts_batches() -> None:
         model = api.Sequential([api.Input((12,)), api.layers.Dense(4, "softmax")])
         rate = api.optimizers.schedules.ExponentialDecay(0.1, 3, 0.5)
         optimizer = api.optimizers.Adam(rate, gradient_accumulation_steps=2)
-        model.compile(optimizer, "sparse_categorical_crossentropy")
-        return model
+        return compiled(model, optimizer, "sparse_categorical_crossentropy")
 
     pair = twins(make)
     pair.fit(X, Y, batch_size=8, epochs=2)
@@ -94,8 +93,7 @@ def test_a_schedule_of_ones_own() -> None:
                 return {}
 
         model = api.Sequential([api.Input((12,)), api.layers.Dense(4, "softmax")])
-        model.compile(api.optimizers.SGD(Steps()), "sparse_categorical_crossentropy")
-        return model
+        return compiled(model, api.optimizers.SGD(Steps()), "sparse_categorical_crossentropy")
 
     pair = twins(make)
     pair.fit(X, Y, batch_size=8, epochs=2)

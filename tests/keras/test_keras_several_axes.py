@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from common import compiled
 from twins import assert_same_histories, twins
 
 import engine
@@ -91,9 +92,7 @@ def scores_model(api: Any) -> Any:
 
 def test_a_mask_in_a_model_reaches_a_softmax_of_its_shape() -> None:
     def make(api: Any) -> Any:
-        model = scores_model(api)
-        model.compile(api.optimizers.SGD(0.5), "mse")
-        return model
+        return compiled(scores_model(api), api.optimizers.SGD(0.5), "mse")
 
     rng = np.random.default_rng(1)
     x = rng.random((16, 3, 4), "float32")
@@ -115,8 +114,7 @@ def test_training_through_a_softmax_along_axes(axis: Any) -> None:
         softmax = api.layers.Softmax(axis) if as_layer else partial(api.activations.softmax, axis=axis)
         last = softmax if as_layer else api.layers.Activation(softmax)
         model = api.Sequential([api.Input((3, 4)), api.layers.Dense(4), last])
-        model.compile(api.optimizers.SGD(0.5), "mse")
-        return model
+        return compiled(model, api.optimizers.SGD(0.5), "mse")
 
     y = np.random.default_rng(2).random((2, 3, 4), "float32")
     for as_layer in (True, False):
@@ -174,8 +172,7 @@ def test_training_with_overlap_losses(name: str, axis: Any, reduction: str) -> N
 def test_sums_of_samples_take_weights_for_each() -> None:
     def make(api: Any) -> Any:
         model = api.Sequential([api.Input((3, 4)), api.layers.Dense(4, "sigmoid")])
-        model.compile(api.optimizers.SGD(0.5), api.losses.Dice(axis=(1, 2)))
-        return model
+        return compiled(model, api.optimizers.SGD(0.5), api.losses.Dice(axis=(1, 2)))
 
     pair = twins(make)
     weights = np.array([0.5, 3.0], "float32")

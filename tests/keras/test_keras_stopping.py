@@ -8,7 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from keras_cases import Array
+from common import compiled
+from numpy.typing import NDArray
 from twins import assert_same_histories, twins
 
 import engine
@@ -20,12 +21,10 @@ SIZE = 8
 
 
 def make(api: Any) -> Any:
-    model = api.Sequential([api.Input((4,)), api.layers.Dense(1)])
-    model.compile(api.optimizers.SGD(0.1), "mse")
-    return model
+    return compiled(api.Sequential([api.Input((4,)), api.layers.Dense(1)]), api.optimizers.SGD(0.1), "mse")
 
 
-def endless() -> Iterator[tuple[Array, Array]]:
+def endless() -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
     while True:
         for begin in range(0, len(X), SIZE):
             yield X[begin : begin + SIZE], Y[begin : begin + SIZE]

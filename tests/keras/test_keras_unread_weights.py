@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from common import assert_all_close, compiled
 
 import engine
 
@@ -28,13 +29,11 @@ def trained(api: Any, name: str) -> list[Any]:
     output = api.layers.Dense(2, kernel_initializer="ones")(
         api.layers.Lambda(api.ops.stop_gradient)(hidden) if name != "SGD" else hidden
     )
-    model = api.Model(inputs, output)
-    model.compile(getattr(api.optimizers, name)(0.05, weight_decay=0.1), "mse")
+    model = compiled(api.Model(inputs, output), getattr(api.optimizers, name)(0.05, weight_decay=0.1), "mse")
     model.fit(X, Y, batch_size=4, epochs=3, shuffle=False, verbose=0)
     return [np.asarray(w) for w in model.get_weights()]
 
 
 @pytest.mark.parametrize("name", ["SGD", "AdamW", "RMSprop", "Lion", "Ftrl", "Adagrad"])
 def test_every_weight_is_that_of_keras(name: str) -> None:
-    for theirs, ours in zip(trained(keras, name), trained(engine, name), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=1e-6)
+    assert_all_close(trained(engine, name), trained(keras, name), rtol=2e-5, atol=1e-6)

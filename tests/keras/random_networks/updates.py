@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from optimizer_cases import as_formula
 
 from random_networks.forward import Weights
 from random_networks.layers import Network
@@ -38,66 +39,10 @@ CONSTRAINTS: dict[str, Callable[[Array, Mapping[str, Any]], Array]] = {
     "constraints.MinMaxNorm": min_max_norm,
 }
 
-# Optimizers: the mappings of `reference_optimizers` from the arguments of Keras, with Keras' default values.
-
-ADAM = {"beta_1": 0.9, "beta_2": 0.999}
-RULES: dict[str, tuple[str, dict[str, Any]]] = {
-    "SGD": ("sgd", {"momentum": 0.0, "nesterov": False}),
-    "Adam": ("adam", ADAM),
-    "AdamW": ("adam", {**ADAM, "weight_decay": 0.004}),
-    "Adamax": ("adamax", ADAM),
-    "Nadam": ("nadam", ADAM),
-    "RMSprop": ("rmsprop", {"rho": 0.9, "momentum": 0.0}),
-    "Adagrad": ("adagrad", {"initial_accumulator_value": 0.1, "epsilon": 1e-7}),
-    "Adadelta": ("adadelta", {"rho": 0.95}),
-    "Adafactor": ("adafactor", {"decay": 0.8, "epsilon_2": 1e-3, "clip_threshold": 1.0}),
-    "Ftrl": (
-        "ftrl",
-        {
-            "exponent": 0.5,
-            "initial_accumulator_value": 0.1,
-            "l1_regularization_strength": 0.0,
-            "l2_regularization_strength": 0.0,
-            "l2_shrinkage_regularization_strength": 0.0,
-            "beta": 0.0,
-        },
-    ),
-    "Lion": ("lion", {"beta_1": 0.9, "beta_2": 0.99}),
-    "Lamb": ("lamb", ADAM),
-    "Muon": (
-        "muon",
-        {
-            "momentum": 0.95,
-            "nesterov": True,
-            "ns_steps": 5,
-            "muon_a": 3.4445,
-            "muon_b": -4.775,
-            "muon_c": 2.0315,
-            "rms_rate": 0.2,
-            "weight_decay": 0.004,
-            "adam_beta_1": 0.9,
-            "adam_beta_2": 0.999,
-            "adam_lr_ratio": 1.0,
-            "adam_weight_decay": 0.004,
-        },
-    ),
-}
-
 
 def optimizer_spec(optimizer: Made) -> dict[str, Any]:
-    kind, defaults = RULES[optimizer.name.removeprefix("optimizers.")]
-    given = {**defaults, **optimizer.options}
-    decay = given.get("weight_decay", 0.0)
-    return {
-        "kind": kind,
-        **given,
-        "kernel_decay": decay,
-        "bias_decay": given.get("adam_weight_decay", decay),
-        "accumulate": given.get("gradient_accumulation_steps", 1),
-        "averages": given.get("use_ema", False),
-        "average_momentum": given.get("ema_momentum"),
-        "overwrite": given.get("ema_overwrite_frequency", 0),
-    }
+    """Returns the mapping of `reference_optimizers` from the arguments of Keras."""
+    return as_formula(optimizer.name.removeprefix("optimizers."), dict(optimizer.options))
 
 
 # Learning rate schedules: functions of the number of steps before, and of options.
