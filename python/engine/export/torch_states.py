@@ -37,8 +37,8 @@ from engine.layers import (
     PReLU,
     RMSNormalization,
 )
-from engine.layers.layer import Part
 from engine.layers.operation import OperationPart
+from engine.layers.part import Part
 from engine.layers.recorded_calls import NO_PARTS
 
 Array = NDArray[Any]

@@ -26,7 +26,8 @@ from engine._tracing.recordings import Recording, layer_operations, lowered_func
 from engine.layers._outputs import shape_by_trial
 from engine.layers.hosts import FunctionHost, derivative_of
 from engine.layers.input_spec import InputSpec
-from engine.layers.layer import Layer, Part, register
+from engine.layers.layer import Layer, register
+from engine.layers.part import Part
 from engine.layers.symbols import KerasTensor, ModelSymbol
 from engine.layers.variable import Variable
 from engine.layers.weights import WeightSpec, penalty_and_constraint_fields

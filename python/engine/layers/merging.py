@@ -21,7 +21,8 @@ from engine._tracing.extents import FullShape
 from engine._tracing.lazy import RecordedArray
 from engine._tracing.recordings import Recording, recording, shapes_by_trial
 from engine._tracing.symbolic import Symbolic, contains
-from engine.layers.layer import Layer, Part, register
+from engine.layers.layer import Layer, register
+from engine.layers.part import Part
 from engine.layers.recorded_calls import mask_of_symbol
 from engine.layers.symbols import called_on, symbols_of
 

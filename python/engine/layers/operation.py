@@ -16,7 +16,8 @@ from engine._tracing.dispatch import class_name, implementation, operation_names
 from engine._tracing.extents import Extents, FullShape, full_shape, shape_of
 from engine._tracing.recordings import Recording, recording, shapes_by_trial, with_tried_length
 from engine._tracing.symbolic import Slot, filled_slots, mapped
-from engine.layers.layer import Layer, Part
+from engine.layers.layer import Layer
+from engine.layers.part import Part
 from engine.layers.symbols import CallArguments, KerasTensor, called_on
 from engine.layers.variable import Variable
 

@@ -26,9 +26,9 @@ from engine._data.several_arrays import inputs_in
 from engine._tracing.symbolic import outside_of_traces
 from engine._training.compile_arguments import Compiled
 from engine.layers import Embedding, InputLayer, Layer
-from engine.layers.layer import Part, paths_within
 from engine.layers.leaf import Leaf
 from engine.layers.nodes import NodeLeaf
+from engine.layers.part import Part, paths_within
 from engine.layers.values import ValueLayer
 from engine.models.built_graph import BuiltGraph
 from engine.models.layer_graph import LayerGraph, without_layers

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, cast
 
 from engine._base.checks import flag, require
 from engine.layers import InputLayer, Layer
-from engine.layers.layer import Part
 from engine.layers.operation import OperationPart
+from engine.layers.part import Part
 from engine.layers.symbols import CallArguments, KerasTensor, symbols_of
 from engine.models.functional_config import beside_graph
 from engine.models.model import Functional, Model

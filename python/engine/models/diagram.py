@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from engine._base.checks import Shape
-from engine.layers.layer import Part
+from engine.layers.part import Part
 from engine.layers.symbols import Call
 
 if TYPE_CHECKING:

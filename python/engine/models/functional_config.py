@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from engine._base.checks import Shape, WrongTypeError
 from engine._tracing.symbolic import Slot
 from engine.layers import InputLayer, get
-from engine.layers.layer import Part
 from engine.layers.operation import is_of_operation, operation_from_config
+from engine.layers.part import Part
 from engine.layers.recorded_calls import shape_with_batch
 from engine.layers.symbols import CallArguments
 from engine.models.layer_graph import LayerGraph

@@ -24,9 +24,10 @@ from engine._tracing.lazy import LazyTrace, TraceFunctions, keep_weights, shape_
 from engine._tracing.recordings import Recording
 from engine._tracing.trace import Computed, Input, Node, OfWeight, Origin, TracedArray, Use
 from engine._tracing.versions import Dependencies
-from engine.layers.layer import Layer, Part
+from engine.layers.layer import Layer
 from engine.layers.leaf import Leaf
 from engine.layers.nodes import NodeLeaf, WeightsLeaf
+from engine.layers.part import Part
 from engine.layers.symbols import CallArguments
 from engine.layers.weights import constraint_fields
 from engine.models.network import CallMode, Flattening, Network, Value, inner_graph

@@ -17,9 +17,9 @@ from engine._tracing.lazy import LazyTrace, on_trial, recorded_with_mask
 from engine._tracing.symbolic import apply, filled_slots
 from engine.layers import Layer
 from engine.layers.call_arguments import accepts, canonical_dtype, within_call
-from engine.layers.layer import Part
 from engine.layers.nodes import PenaltyLeaf
 from engine.layers.operation import OperationPart
+from engine.layers.part import Part
 from engine.layers.symbols import CallArguments, called_on
 from engine.models.built_graph import BuiltGraph
 

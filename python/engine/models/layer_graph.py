@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from engine._base.checks import Shape
 from engine.layers import InputLayer, Layer
-from engine.layers.layer import Part
+from engine.layers.part import Part
 from engine.layers.symbols import CallArguments
 from engine.models.structures import Structure
 from engine.models.wiring import Shapes, Wiring, chain_of, shapes_along, values_along

@@ -97,8 +97,9 @@ from engine.dtype_policies import get as policy_of
 from engine.layers import InputLayer, Layer
 from engine.layers.call_arguments import accepts, training_of
 from engine.layers.input_spec import InputSpec
-from engine.layers.layer import Part, metrics_of_layers
+from engine.layers.layer import metrics_of_layers
 from engine.layers.operation import OperationPart
+from engine.layers.part import Part
 from engine.layers.symbols import Call, CallArguments, KerasTensor, called_on, symbols_of
 from engine.layers.variable import Variable
 from engine.metrics import Metric

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from engine._training.compile_arguments import Compiled
     from engine._training.recovery import FittedModel
     from engine._training.runner import ModelWithSteps
-    from engine.layers.layer import ModelOfLayer, Part
+    from engine.layers.layer import ModelOfLayer
+    from engine.layers.part import Part
     from engine.layers.symbols import Call, KerasTensor
     from engine.models.built_graph import BuiltGraph
     from engine.models.input_data import InputData

@@ -14,7 +14,6 @@ from engine._tracing.extents import Extent, Extents, FullShape, full_shape, samp
 from engine._tracing.recordings import Recording
 from engine._tracing.trace import Input, Node, OfWeight, Origin
 from engine.layers import Layer
-from engine.layers.layer import Part
 from engine.layers.leaf import Leaf
 from engine.layers.masking import mask_sources
 from engine.layers.merging import GivenMask
@@ -25,6 +24,7 @@ from engine.layers.nodes import (
     RowMaskLeaf,
     WeightsLeaf,
 )
+from engine.layers.part import Part
 from engine.layers.symbols import CallArguments
 from engine.models.layer_graph import LayerGraph
 from engine.models.own_call import Body

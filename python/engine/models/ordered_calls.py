@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from engine import tree
 from engine._base.checks import WrongTypeError
 from engine.layers import InputLayer
-from engine.layers.layer import Part
+from engine.layers.part import Part
 from engine.layers.symbols import Call, KerasTensor, symbols_of
 from engine.models.wiring import Wiring
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from engine._tracing.recordings import Recording, with_tried_length
 from engine._tracing.symbolic import Slot
-from engine.layers.layer import Layer, Part
+from engine.layers.layer import Layer
+from engine.layers.part import Part
 from engine.layers.recorded_calls import RecordedCalls, parts_in
 from engine.layers.symbols import CallArguments
 from engine.models.structures import Structure, nested_structure_of

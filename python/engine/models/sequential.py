@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine._base.checks import flag, require
 from engine._base.spec import auto_name
-from engine.layers.layer import Part
+from engine.layers.part import Part
 from engine.layers.symbols import Call, first_call_of
 from engine.models.building import changing, enclosing_models, replace_layers, set_graph
 from engine.models.functional_config import config_of_stack

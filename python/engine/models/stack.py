@@ -23,10 +23,10 @@ from engine.layers import InputLayer, Layer
 from engine.layers.call_arguments import canonical_dtype
 from engine.layers.hashing import CrossingHost
 from engine.layers.hosts import CustomLayerHost
-from engine.layers.layer import Part
 from engine.layers.leaf import Leaf
 from engine.layers.masking import mask_sources
 from engine.layers.nodes import MaskLeaf, NodeLeaf, WeightsLeaf
+from engine.layers.part import Part
 from engine.layers.values import ValueLayer
 from engine.models.network import Network
 from engine.models.wiring import Shapes, shapes_along

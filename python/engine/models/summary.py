@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from engine._base.checks import Shape
 from engine._printing.summary_table import Layout, Style, WeightCounts, between, html_table, table
 from engine.layers import InputLayer
-from engine.layers.layer import Part
+from engine.layers.part import Part
 from engine.layers.recorded_calls import shape_with_batch
 from engine.models.diagram import is_listed_as_chain
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
 from engine._base.checks import Shape
-from engine.layers.layer import Part
 from engine.layers.leaf import Leaf
+from engine.layers.part import Part
 
 _Value = TypeVar("_Value")
 

@@ -21,7 +21,7 @@ from engine._base.spec import Spec
 from engine._core_interface.cpp import __version__
 from engine._printing.progress import print_message
 from engine.layers.core import named_leaves
-from engine.layers.layer import Part
+from engine.layers.part import Part
 from engine.saving import _zip
 from engine.saving._folder import replacing_in_folder
 from engine.saving._h5 import WeightsH5

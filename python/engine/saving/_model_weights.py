@@ -16,8 +16,8 @@ import numpy as np
 from engine._base.spec import snake_case
 from engine.layers import Layer
 from engine.layers.core import named_leaves
-from engine.layers.layer import Part
 from engine.layers.lookup import VOCABULARY_FILE, VocabularyLayer
+from engine.layers.part import Part
 from engine.saving.contents import ASSETS, ROUNDED, Array, Contents, Group, Reader, SavedLayer
 from engine.saving.model_interface import SavedModel
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeGuard
 
-from engine.layers.layer import Layer, Part
+from engine.layers.layer import Layer
+from engine.layers.part import Part
 from engine.layers.variable import Variable
 from engine.optimizers.optimizer import Optimizer
 

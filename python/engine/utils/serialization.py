@@ -241,7 +241,8 @@ def is_of_model(config: Any) -> bool:
     registered = registered_by(config, name)
     if registered is None:
         return name in {*MODELS, _DISTILLER}
-    from engine.layers.layer import Layer, Part
+    from engine.layers.layer import Layer
+    from engine.layers.part import Part
 
     return isinstance(registered, type) and issubclass(registered, Part) and not issubclass(registered, Layer)
 
