@@ -30,6 +30,8 @@ from engine.layers.symbols import CallArguments
 from engine.layers.variable import NamedWeight
 from engine.layers.weights import WeightSpec, penalty_and_constraint_fields
 
+__all__ = ["ELU", "LeakyReLU", "PReLU", "ReLU", "Softmax"]
+
 # This replaces masked inputs, as in Keras: its exponential is 0 in comparison to that of any other number.
 _MASKED = np.float32(-1e9)
 

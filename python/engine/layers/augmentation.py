@@ -12,6 +12,8 @@ from engine._base.elementary import power
 from engine._core_interface.operations import ImageAugmentationOperation, LayerOperation, extended
 from engine.layers.layer import Layer, Seeded, register
 
+__all__ = ["RandomElastic", "RandomFlip", "RandomRotation", "RandomTranslation", "RandomZoom"]
+
 Factor = float | Sequence[float]
 
 FILL_MODES = ("constant", "nearest", "reflect", "wrap")

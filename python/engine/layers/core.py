@@ -32,6 +32,8 @@ from engine.layers.symbols import KerasTensor, ModelSymbol
 from engine.layers.variable import Variable
 from engine.layers.weights import WeightSpec, penalty_and_constraint_fields
 
+__all__ = ["Activation", "ActivityRegularization", "Dense", "Input", "InputLayer"]
+
 
 class _ActivationOfLayer:
     """The attribute `activation`. What the argument `activation` may be can be assigned, also None for none.

@@ -15,6 +15,8 @@ from engine.layers.layer import Layer, register
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+__all__ = ["Discretization"]
+
 
 @register()
 class Discretization(Layer):

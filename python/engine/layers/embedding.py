@@ -17,6 +17,8 @@ from engine.layers.layer import MOST_TOKENS, Layer, register
 from engine.layers.variable import Variable, own_variables
 from engine.layers.weights import WeightSpec, checked_weights, penalty_and_constraint_fields
 
+__all__ = ["Embedding"]
+
 
 @register()
 class Embedding(Layer):

@@ -14,6 +14,8 @@ from engine.layers.layer import Layer, register
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+__all__ = ["Lambda"]
+
 
 @register()
 class Lambda(Layer):

@@ -24,6 +24,8 @@ from engine.layers.symbols import Call, symbols_of
 from engine.layers.values import ValueLayer, as_shape, result_of, values_in
 from engine.layers.weights import WeightSpec
 
+__all__ = ["HashedCrossing", "Hashing"]
+
 _INTEGERS = ("int32", "int64")
 
 

@@ -26,6 +26,8 @@ from engine.layers.values import (
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+__all__ = ["IntegerLookup", "StringLookup"]
+
 LOOKUP_MODES = (*MODES, "tf_idf")
 # The name of the file with the terms, in Keras' archives.
 VOCABULARY_FILE = "vocabulary.txt"

@@ -14,6 +14,8 @@ from engine._tracing.recordings import with_tried_length
 from engine.layers.layer import Layer, register
 from engine.layers.leaf import Leaf
 
+__all__ = ["Masking"]
+
 
 @register()
 class Masking(Layer):

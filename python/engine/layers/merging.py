@@ -26,6 +26,25 @@ from engine.layers.part import Part
 from engine.layers.recorded_calls import mask_of_symbol
 from engine.layers.symbols import called_on, symbols_of
 
+__all__ = [
+    "Add",
+    "Average",
+    "Concatenate",
+    "Dot",
+    "Maximum",
+    "Minimum",
+    "Multiply",
+    "Subtract",
+    "add",
+    "average",
+    "concatenate",
+    "dot",
+    "maximum",
+    "minimum",
+    "multiply",
+    "subtract",
+]
+
 
 class _Merging(Layer):
     """Base class of layers that compute one output from a list of inputs.

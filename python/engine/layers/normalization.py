@@ -25,6 +25,14 @@ from engine.layers.variable import NamedWeight
 from engine.layers.weights import WeightSpec, penalty_and_constraint_fields
 from engine.regularizers import Regularizer
 
+__all__ = [
+    "BatchNormalization",
+    "GroupNormalization",
+    "LayerNormalization",
+    "RMSNormalization",
+    "UnitNormalization",
+]
+
 
 class Scaled(Layer):
     """Base class of normalization layers that end with a learned `gamma * x + beta`.

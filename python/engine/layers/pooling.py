@@ -11,6 +11,21 @@ from engine.layers._axes import transposed
 from engine.layers.layer import Layer, register
 from engine.layers.reshaping import DATA_FORMATS, data_format_or_last
 
+__all__ = [
+    "GlobalAveragePooling1D",
+    "GlobalAveragePooling2D",
+    "GlobalAveragePooling3D",
+    "GlobalAvgPool1D",
+    "GlobalAvgPool2D",
+    "GlobalAvgPool3D",
+    "GlobalMaxPool1D",
+    "GlobalMaxPool2D",
+    "GlobalMaxPool3D",
+    "GlobalMaxPooling1D",
+    "GlobalMaxPooling2D",
+    "GlobalMaxPooling3D",
+]
+
 
 class _Global(Layer):
     """Base class of global pooling layers: one number for each feature.
@@ -136,3 +151,9 @@ class GlobalMaxPooling3D(_Global):
     """
 
     _spatial_axes, _kind = 3, "max"
+
+
+# Keras' other names.
+GlobalAvgPool1D, GlobalMaxPool1D = GlobalAveragePooling1D, GlobalMaxPooling1D
+GlobalAvgPool2D, GlobalMaxPool2D = GlobalAveragePooling2D, GlobalMaxPooling2D
+GlobalAvgPool3D, GlobalMaxPool3D = GlobalAveragePooling3D, GlobalMaxPooling3D

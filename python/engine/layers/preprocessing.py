@@ -23,6 +23,8 @@ from engine.layers.symbols import symbol_of
 from engine.layers.variable import own_variables
 from engine.layers.weights import WeightSpec
 
+__all__ = ["CategoryEncoding", "Normalization", "Rescaling"]
+
 Numbers = float | Sequence[float]
 
 

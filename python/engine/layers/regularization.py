@@ -11,6 +11,16 @@ from engine._core_interface.operations import LayerOperation, NoiseOperation, ex
 from engine.layers.layer import Layer, Seeded, register
 from engine.layers.reshaping import DATA_FORMATS, data_format_or_last
 
+__all__ = [
+    "AlphaDropout",
+    "Dropout",
+    "GaussianDropout",
+    "GaussianNoise",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
+]
+
 # The limit of selu for large negative numbers (Klambauer et al., "Self-normalizing neural networks", 2017).
 _SELU_FLOOR = -1.6732632423543772 * 1.0507009873554805
 

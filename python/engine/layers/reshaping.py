@@ -11,6 +11,8 @@ from engine._core_interface.operations import LayerOperation
 from engine.layers._axes import transposed
 from engine.layers.layer import Layer, register
 
+__all__ = ["Flatten", "Identity", "Permute", "RepeatVector", "Reshape"]
+
 DATA_FORMATS = ("channels_last", "channels_first")
 
 

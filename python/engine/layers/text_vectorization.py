@@ -21,6 +21,8 @@ from engine.layers.values import as_shape
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+__all__ = ["TextVectorization"]
+
 # The argument `delete` and the table of bytes.translate, by the argument `standardize`. As in Keras, letters beyond ASCII
 # stay as they are.
 _PUNCTUATION = bytes(each for each in range(33, 127) if not bytes([each]).isalnum())
