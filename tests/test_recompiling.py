@@ -151,6 +151,25 @@ def test_another_optimizer_or_model_begins_anew() -> None:
     assert int(first.iterations) == 0
 
 
+def test_a_refused_compile_keeps_the_earlier_losses_of_a_model_without_outputs() -> None:
+    class Own(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.hidden = layers.Dense(1)
+
+        def call(self, inputs: Any) -> Any:
+            return self.hidden(inputs)
+
+    model = Own()
+    model.compile(
+        "sgd", loss="a loss that isn't there"
+    )  # the outputs, which may have losses of their own, aren't known yet
+    with pytest.raises(ValueError, match="device"):
+        model.compile("sgd", loss="mse", device="a device that isn't there")
+    with pytest.raises(ValueError, match="a loss that isn't there"):
+        model.fit(X, Y, verbose=0)
+
+
 def test_a_model_without_an_optimizer_is_evaluated_alone(tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     x, y = np.ones((4, 2)), np.ones(4)

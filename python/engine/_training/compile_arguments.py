@@ -95,6 +95,10 @@ class Compiled:
         # The core has one in any case; without one, `require_optimizer` refuses to train.
         self.optimizer = optimizer_registry.get("sgd" if optimizer is None else optimizer)
         self._lacks_optimizer = optimizer is None
+        self.arguments: dict[str, Any] = {}
+        """What `compile` of the model got, by name, without the optimizer."""
+        self.awaits_outputs = False
+        """Whether the outputs of the model must be known before losses and metrics can be made of these arguments."""
         self._state_of_optimizer: tuple[OptimizerState, list[Tracked]] | None = None
         self._warned: set[str] = set()  # the subjects of warnings that were given
         self.output_names = tuple(outputs)

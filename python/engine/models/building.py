@@ -63,17 +63,15 @@ def set_graph(model: ModelInterface, graph: LayerGraph, compiled: Compiled | Non
         graph: the layers, with nothing that was built from them. Nothing is built before there are input layers.
         compiled: what to compile the program with; None if the model isn't compiled.
     """
-    parts, known, given = graph.layers, bool(graph.input_layers), compiled
+    parts, known, before = graph.layers, bool(graph.input_layers), compiled
     # A Sequential gives paths to the layers that it builds.
     new = [part for part in parts if known and not part._has_weights and model._is_sequential]
     with paths_within(model.path, new):
         if model._body is not None and known:
             graph = _with_recorded_call(model._body, graph)
             several = len(graph.wiring.outputs) > 1
-            if compiled is not None and (
-                model._compiles_when_built or (several and not compiled.output_names)
-            ):
-                compiled = _compiled_with_names(model, compiled, graph)
+            if compiled is not None and (compiled.awaits_outputs or (several and not compiled.output_names)):
+                compiled = _compiled_with_outputs(compiled, graph)
         if known and (parts or len(graph.input_layers) > 1):
             for part, read in zip(parts, graph.shapes.read, strict=True):
                 if part._is_model:
@@ -86,8 +84,8 @@ def set_graph(model: ModelInterface, graph: LayerGraph, compiled: Compiled | Non
                 dtypes = part._output_dtypes_for(dtypes)
             built = replace(built, output_dtypes=dtypes_of_outputs(dtypes) if parts else None)
         _exchange(model, built)
-    if compiled is not given:
-        model._compiled, model._compiles_when_built = compiled, False
+    if compiled is not before:
+        model._compiled = compiled
 
 
 def _exchange(model: ModelInterface, graph: BuiltGraph) -> None:
@@ -113,36 +111,37 @@ def _with_recorded_call(body: Body, graph: LayerGraph) -> LayerGraph:
     return replace(graph, wiring=wiring, output_form=form, output_dtypes=dtypes)
 
 
-def _compiled_with_names(model: ModelInterface, compiled: Compiled, graph: LayerGraph) -> Compiled:
+def _compiled_with_outputs(compiled: Compiled, graph: LayerGraph) -> Compiled:
     """Returns a compilation with equal arguments for the outputs of a `call`, whose number was not known before."""
-    given, count = model._compile_arguments, len(graph.wiring.outputs)
-    return compiled_for(
-        graph.output_form,
-        compiled.user_optimizer,
-        given["loss"],
-        given["loss_weights"],
-        given["metrics"],
-        given["weighted_metrics"],
-        outputs=names_of_ends(graph.output_form, count) if count > 1 else (),
-    )
+    count = len(graph.wiring.outputs)
+    names = names_of_ends(graph.output_form, count) if count > 1 else ()
+    return compiled_for(graph.output_form, compiled.user_optimizer, compiled.arguments, outputs=names)
 
 
 def compiled_for(
-    form: Structure, optimizer: object, *by_output: Any, outputs: Sequence[str], by_key: bool = False
+    form: Structure,
+    optimizer: object,
+    arguments: dict[str, Any],
+    *,
+    outputs: Sequence[str],
+    by_key: bool = False,
 ) -> Compiled:
     """Returns the arguments of `compile` for the outputs of a model, in whose nested form they may be.
 
     Args:
         form: that of the outputs.
         optimizer: the optimizer.
-        by_output: loss, weights of the losses, metrics and weighted metrics.
+        arguments: the other arguments by name.
         outputs: the names of the outputs, if there are several.
         by_key: whether these names are the keys of a dict.
     """
     names = paths_of(form, outputs) if outputs else ()
-    flat = [form.flat(each, spread=True) for each in by_output]
+    by_output = ("loss", "loss_weights", "metrics", "weighted_metrics")
+    flat = [form.flat(arguments[name], spread=True) for name in by_output]
     with form.explained(outputs):
-        return Compiled(optimizer, *flat, outputs=outputs, by_key=by_key, loss_names=names)
+        compiled = Compiled(optimizer, *flat, outputs=outputs, by_key=by_key, loss_names=names)
+    compiled.arguments = arguments
+    return compiled
 
 
 def names_of_ends(form: Structure, count: int) -> list[str]:

@@ -327,13 +327,11 @@ class Model(Part, SaysWhatIsLeftOut):
 
         self._body: Body | None = None  # the `call` of the user's class
         self._in_build_of_user = False
-        self._compiles_when_built = False  # once the outputs are known
         self._symbols_of_losses: list[Any] = []  # the symbols that losses refer to
         self._model_with_values: Model | None = None  # a model whose outputs are these, too
 
         # What `compile` was called with.
         self._compiled: Compiled | None = None
-        self._compile_arguments: dict[str, Any] = {}
         self._uncompiled_optimizer: Optimizer | None = None  # assigned before `compile`
         self._run_eagerly = False
         self._jit_compile, self._steps_per_execution = True, 1
@@ -439,27 +437,7 @@ class Model(Part, SaysWhatIsLeftOut):
                 require_names_of_output(
                     known, loss=flat(loss), metrics=flat(metrics), weighted_metrics=flat(weighted_metrics)
                 )
-            self._compiles_when_built = False
-            try:
-                compiled = compiled_for(
-                    self._built_graph.output_form,
-                    optimizer,
-                    loss,
-                    loss_weights,
-                    metrics,
-                    weighted_metrics,
-                    outputs=names,
-                    by_key=by_key,
-                )
-            except ValueError:
-                if self._body is None or self._built_graph.input_layers:
-                    raise
-                # How many outputs there are is known when `call` has run.
-                compiled, self._compiles_when_built = Compiled(optimizer, None, None, None, None), True
-            if device is not None:
-                move_to(self, device)
-            apply_compiled(self, compiled)
-            self._compile_arguments = {
+            arguments = {
                 "loss": loss,
                 "loss_weights": loss_weights,
                 "metrics": metrics,
@@ -468,6 +446,19 @@ class Model(Part, SaysWhatIsLeftOut):
                 "steps_per_execution": steps_per_execution,
                 "jit_compile": jit_compile,
             }
+            try:
+                compiled = compiled_for(
+                    self._built_graph.output_form, optimizer, arguments, outputs=names, by_key=by_key
+                )
+            except ValueError:
+                if self._body is None or self._built_graph.input_layers:
+                    raise
+                # How many outputs there are is known when `call` has run.
+                compiled = Compiled(optimizer, None, None, None, None)
+                compiled.arguments, compiled.awaits_outputs = arguments, True
+            if device is not None:
+                move_to(self, device)
+            apply_compiled(self, compiled)
             self._compiled, self._run_eagerly, self._own_loss = compiled, run_eagerly, None
             self._jit_compile = bool(jit_compile)
             self._steps_per_execution = steps_per_execution
@@ -510,7 +501,7 @@ class Model(Part, SaysWhatIsLeftOut):
         if self._compiled is None:
             return {}
         config: dict[str, Any] = serialize_keras_object(
-            {"optimizer": self._compiled.user_optimizer} | self._compile_arguments
+            {"optimizer": self._compiled.user_optimizer} | self._compiled.arguments
         )
         return config
 
@@ -571,7 +562,9 @@ class Model(Part, SaysWhatIsLeftOut):
     @property
     def loss(self) -> Any:
         """The loss given to `compile`, or None before. A class may assign something of its own, which `compile` replaces."""
-        return self._compile_arguments.get("loss") if self._own_loss is None else self._own_loss
+        if self._own_loss is not None or self._compiled is None:
+            return self._own_loss
+        return self._compiled.arguments["loss"]
 
     @loss.setter
     def loss(self, value: Any) -> None:

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
         _samplings: int
 
         # What it was compiled with, and what it does.
-        _compiles_when_built: bool
         _steps_per_execution: int
         _checked_to_learn: Compiled | None
         _may_hold_nan: bool

@@ -180,8 +180,9 @@ def pickled(model: SavedModel) -> tuple[Any, tuple[bytes, dict[str, Any]]]:
     Npz().write(buffer, contents_of(model, _texts(model)))
     parts = [model, *model._models_within(), *(layer for _, layer in named_leaves(model._parts_in_order))]
     # In a model that was loaded itself, the arguments are configs; the objects are those that it was compiled to.
-    reported = () if model._compiled is None else (model._compiled.losses, model._compiled.all_metrics)
-    compiled = [model.optimizer, model._compile_arguments, *reported]
+    found = model._compiled
+    reported = () if found is None else (found.arguments, found.losses, found.all_metrics)
+    compiled = [model.optimizer, *reported]
     custom = {definition.__name__: definition for definition in _definitions([*parts, *compiled], set())}
     return unpickled, (buffer.getvalue(), custom)
 

@@ -16,7 +16,6 @@ class SavedModel(Protocol):
 
     name: str
     stop_training: bool
-    _compile_arguments: dict[str, Any]
     _compiled: Any
     _body: Any
     """The layer that has the weights of the model itself, if its class has a `call`; else None."""
