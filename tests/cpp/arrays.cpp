@@ -1,31 +1,36 @@
 // Kernels of traced functions.
+#include <string>
+
 #include "cases.h"
+#include "graph/operations/reduction.h"
 #include "kernels/table.h"
 
 namespace engine::test {
 namespace {
 
 /// Every instruction of a map.
-void add_maps(const KernelTable& kernels, Digest& digest) {
+void add_maps(const KernelTable& kernels, Digests& digests) {
   Random random(21);
-  const Matrix a(7, 300, random, -5.0f, 5.0f), b(7, 300, random, -9.0f, 9.0f), c(7, 300, random, -1.0f, 1.0f),
-      y(7, 300);
+  const Matrix a(7, 300, random, -5.0f, 5.0f), b(7, 300, random, -9.0f, 9.0f), c(7, 300, random, -1.0f, 1.0f);
   for (int64_t j = 0; j < kLineFloats; ++j) c.at(0, j) = 0.75f;  // a register that holds one number
-  const MapRegister registers[] = {{a.data(), 1}, {b.data(), 1}, {c.data(), 0}, {y.data(), 1}};
   for (int op = 0; op < kMapOps; ++op) {
     if (operand_count(static_cast<MapOp>(op)) == 0) continue;
+    const Matrix y(7, 300);
+    const MapRegister registers[] = {{a.data(), 1}, {b.data(), 1}, {c.data(), 0}, {y.data(), 1}};
     const MapBlockInstruction step{static_cast<MapOp>(op), 3, 0, 1, 2};
     kernels.run_map({&step, &step + 1, registers, a.rows() * a.ld()});
-    y.add_to(digest);
+    y.add_to(digests[std::string("map ") + kMapOpNames[op]]);
   }
 }
 
 /// Sums, products and extremes, of runs and rows of many lengths.
-void add_reductions(const KernelTable& kernels, Digest& digest) {
+void add_reductions(const KernelTable& kernels, Digests& digests) {
   Random random(22);
   for (const int64_t n : {1, 3, 15, 16, 17, 100, 5000}) {
-    const Matrix x(5, n, random, 0.5f, 1.5f), y(1, n), row_results(1, 5), sums(5, n);
+    const Matrix x(5, n, random, 0.5f, 1.5f);
     for (int kind = 0; kind < kReductions; ++kind) {
+      Digest& digest = digests[std::string("reduction ") + graph::Reduce::kNames[kind]];
+      const Matrix y(1, n), row_results(1, 5);
       kernels.reduce_rows[kind]({x.data(), x.ld(), 5, n, row_results.data()});
       row_results.add_to(digest);
       for (int64_t j = 0; j < n; ++j) y.at(0, j) = 1.0f;
@@ -33,19 +38,21 @@ void add_reductions(const KernelTable& kernels, Digest& digest) {
       y.add_to(digest);
     }
     for (const bool smallest : {false, true}) {
+      const Matrix y(1, n);
       kernels.extreme_rows({x.data(), x.ld(), 5, n, y.data(), smallest});
-      y.add_to(digest);
+      y.add_to(digests[smallest ? "reduction argmin" : "reduction argmax"]);
     }
+    const Matrix sums(5, n);
     kernels.accumulate_rows({x.data(), x.ld(), 5, n, sums.data(), sums.ld()});
-    sums.add_to(digest);
+    sums.add_to(digests["cumulative sum"]);
   }
 }
 
 }  // namespace
 
-void add_arrays(const KernelTable& kernels, Digest& digest) {
-  add_maps(kernels, digest);
-  add_reductions(kernels, digest);
+void add_arrays(const KernelTable& kernels, Digests& digests) {
+  add_maps(kernels, digests);
+  add_reductions(kernels, digests);
 }
 
 }  // namespace engine::test

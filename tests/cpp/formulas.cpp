@@ -1,4 +1,5 @@
 // Activations, losses, metrics and update rules.
+#include <string>
 #include <vector>
 
 #include "cases.h"
@@ -6,19 +7,23 @@
 
 namespace engine::test {
 
-void add_activations(const KernelTable& kernels, Digest& digest) {
+void add_activations(const KernelTable& kernels, Digests& digests) {
   Random random(5);
-  const Matrix x(9, 333, random, -12.0f, 12.0f), dy(9, 333, random, -1.0f, 1.0f), y(9, 333), dx(9, 333);
+  const Matrix x(9, 333, random, -12.0f, 12.0f), dy(9, 333, random, -1.0f, 1.0f);
   const float parameters[kMaxActivationParameters] = {0.3f, 2.5f, 0.7f};
+  const auto digest_of = [&](int a) -> Digest& { return digests[std::string("activation ") + kActivationNames.of[a]]; };
   for (int a = 0; a < kElementwiseActivations; ++a) {
+    const Matrix y(9, 333), dx(9, 333);
     kernels.activation_forward[a]({x.data(), y.data(), nullptr, x.ld(), x.all_rows(), x.all_columns(), parameters});
     const float* saved = saves_input(static_cast<Activation>(a)) ? x.data() : y.data();
     kernels.activation_backward[a]({dy.data(), dx.data(), saved, x.ld(), x.all_rows(), x.all_columns(), parameters});
-    y.add_to(digest);
-    dx.add_to(digest);
+    y.add_to(digest_of(a));
+    dx.add_to(digest_of(a));
   }
   for (int a = 0; a < kRowActivations; ++a) {
+    Digest& digest = digest_of(kElementwiseActivations + a);
     for (const int64_t n : {int64_t{1}, int64_t{10}, int64_t{16}, int64_t{333}}) {
+      const Matrix y(9, 333), dx(9, 333);
       kernels.row_activation_forward[a]({x.data(), nullptr, y.data(), x.ld(), n, x.all_rows()});
       kernels.row_activation_backward[a]({dy.data(), y.data(), dx.data(), x.ld(), n, x.all_rows()});
       y.add_to(digest);
@@ -46,17 +51,20 @@ struct Truth {
 
 }  // namespace
 
-void add_losses(const KernelTable& kernels, Digest& digest) {
+void add_losses(const KernelTable& kernels, Digests& digests) {
   Random random(6);
   const float parameters[kLossParameters] = {0.3f, 2.0f, 0.25f, 0.5f};
   for (const int64_t n : {int64_t{1}, int64_t{7}, int64_t{10}, int64_t{37}}) {
-    const Matrix x(13, n, random, 0.01f, 0.99f), y(13, n), dx(13, n);
+    const Matrix x(13, n, random, 0.01f, 0.99f);
     const Truth truth(13, n, random);
-    std::vector<float> weights(13), losses(13);
+    std::vector<float> weights(13);
     for (float& weight : weights) weight = random.between(0.5f, 1.5f);
     for (int loss = 0; loss < kLosses; ++loss) {
+      Digest& digest = digests[std::string("loss ") + kLossNames.of[loss]];
       for (int target = 0; target < kTargets; ++target) {
         if (!exists(static_cast<Loss>(loss), static_cast<Target>(target))) continue;
+        const Matrix y(13, n), dx(13, n);
+        std::vector<float> losses(13);
         kernels.loss[loss][target]({x.data(), y.data(), dx.data(), x.ld(), n, truth.targets(target), weights.data(),
                                     0.125f, 0.1f, losses.data(), x.all_rows(), parameters});
         digest.add(losses);
@@ -66,7 +74,15 @@ void add_losses(const KernelTable& kernels, Digest& digest) {
   }
 }
 
-void add_metrics(const KernelTable& kernels, Digest& digest) {
+namespace {
+
+/// In the order of the enum.
+constexpr const char* kMetricNames[kMetrics] = {"categorical_accuracy", "binary_accuracy", "top_k_categorical_accuracy",
+                                                "accuracy"};
+
+}  // namespace
+
+void add_metrics(const KernelTable& kernels, Digests& digests) {
   Random random(7);
   const int64_t rows = 40, n = 7;
   const Matrix x(rows, n, random, -3.0f, 3.0f);
@@ -74,10 +90,12 @@ void add_metrics(const KernelTable& kernels, Digest& digest) {
   std::vector<float> values(static_cast<size_t>(rows));
   const float thresholds[] = {0.0f, 0.25f, 0.5f, 0.75f, 1.0f};
   for (int target = 0; target < kTargets; ++target) {
-    for (const auto& metric : kernels.metric_values) {
-      metric[target]({x.data(), x.ld(), n, truth.targets(target), 2.0f, values.data(), x.all_rows()});
-      digest.add(values);
+    for (int metric = 0; metric < kMetrics; ++metric) {
+      kernels.metric_values[metric][target](
+          {x.data(), x.ld(), n, truth.targets(target), 2.0f, values.data(), x.all_rows()});
+      digests[std::string("metric ") + kMetricNames[metric]].add(values);
     }
+    Digest& digest = digests["metric of thresholds"];
     std::vector<double> state(static_cast<size_t>(2 * n * 6));
     MetricSumRowsArgs op{
         x.data(), x.ld(), n,    truth.targets(target), x.all_rows(), nullptr, thresholds, 5, true, false, -1,
@@ -90,8 +108,9 @@ void add_metrics(const KernelTable& kernels, Digest& digest) {
   }
 }
 
-void add_updates(const KernelTable& kernels, Digest& digest) {
+void add_updates(const KernelTable& kernels, Digests& digests) {
   for (int optimizer = 0; optimizer < kOptimizers; ++optimizer) {
+    Digest& digest = digests[std::string("optimizer ") + kOptimizerRows[optimizer].name];
     Random random(8);
     const Matrix w(20, 70, random, -1.0f, 1.0f);
     std::vector<Matrix> slots;
@@ -119,6 +138,7 @@ void add_updates(const KernelTable& kernels, Digest& digest) {
   }
   Random random(9);
   const Matrix w(20, 70, random, -1.0f, 1.0f), other(20, 70, random, -1.0f, 1.0f), sums(1, 70);
+  Digest& digest = digests["penalties, averages and norms"];
   const WeightBlock block{w.data(), other.data(), w.ld(), w.all_rows(), w.all_columns()};
   kernels.penalty_gradient(block, 0.01, 0.02);
   kernels.accumulate(block);

@@ -1,7 +1,9 @@
-// Fixed random numbers as inputs of kernels, and a hash of their results.
+// Fixed random numbers as inputs of kernels, and hashes of their results.
 #pragma once
 #include <cstdint>
 #include <cstring>
+#include <map>
+#include <string>
 #include <vector>
 
 #include "cpu/panels.h"
@@ -37,6 +39,9 @@ class Digest {
 
   uint64_t hash_ = 0xcbf29ce484222325;
 };
+
+/// A digest for each name, such as that of a kernel. Several cases may add to one of them.
+using Digests = std::map<std::string, Digest>;
 
 /// xorshift64*
 class Random {

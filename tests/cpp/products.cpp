@@ -1,5 +1,5 @@
 // Multiply-adds and matrix products.
-#include <cstring>
+#include <string>
 #include <vector>
 
 #include "cases.h"
@@ -7,7 +7,7 @@
 
 namespace engine::test {
 
-void add_math(const KernelTable& kernels, Digest& digest) {
+void add_math(const KernelTable& kernels, Digests& digests) {
   constexpr int64_t kCount = 4096;
   Random random(1);
   Matrix a(1, kCount, random, -2.0f, 2.0f), b(1, kCount, random, -2.0f, 2.0f), c(1, kCount, random, -2.0f, 2.0f);
@@ -20,12 +20,13 @@ void add_math(const KernelTable& kernels, Digest& digest) {
   }
   const Matrix y(1, kCount);
   kernels.fma(a.data(), b.data(), c.data(), y.data(), kCount);
-  y.add_to(digest);
+  y.add_to(digests["fma"]);
   const Matrix x(1, kCount, random, -120.0f, 120.0f);
-  for (auto* function : {kernels.exp, kernels.log}) {
-    function({x.data(), y.data(), nullptr, x.ld(), x.all_rows(), x.all_columns()});
-    y.add_to(digest);
-  }
+  const ElementwiseArgs op{x.data(), y.data(), nullptr, x.ld(), x.all_rows(), x.all_columns()};
+  kernels.exp(op);
+  y.add_to(digests["exp"]);
+  kernels.log(op);
+  y.add_to(digests["log"]);
 }
 
 namespace {
@@ -38,33 +39,36 @@ struct Sizes {
 constexpr Sizes kSizes[] = {{1, 1, 1},    {1, 300, 64},   {2, 17, 16},   {5, 64, 33},   {7, 15, 17}, {17, 100, 10},
                             {33, 600, 3}, {600, 150, 40}, {32, 784, 64}, {64, 257, 48}, {3, 513, 40}};
 
-void add_forward(const KernelTable& kernels, const Matrix& x, const Matrix& kernel, const float* bias, Digest& digest) {
+void add_forward(const KernelTable& kernels, const Matrix& x, const Matrix& kernel, const float* bias,
+                 Digests& digests) {
   const Matrix y(x.rows(), kernel.columns());
-  for (auto* function : kernels.dense_forward) {
-    function({x.data(), x.ld(), kernel.data(), kernel.ld(), bias, y.data(), y.ld(), x.columns(), x.all_rows(),
-              kernel.all_columns(), nullptr, false, nullptr, sums_in_slices(kernel.columns())});
-    y.add_to(digest);
+  for (int a = 0; a < kFusedActivations; ++a) {
+    kernels.dense_forward[a]({x.data(), x.ld(), kernel.data(), kernel.ld(), bias, y.data(), y.ld(), x.columns(),
+                              x.all_rows(), kernel.all_columns(), nullptr, false, nullptr,
+                              sums_in_slices(kernel.columns())});
+    y.add_to(digests[std::string("dense forward, ") + kActivationNames.of[a]]);
   }
 }
 
 void add_backward_input(const KernelTable& kernels, const Matrix& dz, const Matrix& kernel, const Matrix& saved,
-                        Digest& digest) {
+                        Digests& digests) {
   const Matrix dz_t(dz.columns(), round_up(dz.rows(), kLineFloats)), dx(dz.rows(), kernel.rows());
   kernels.transpose({dz.data(), dz.ld(), dz_t.data(), dz_t.ld(), dz.all_rows(), {0, dz.columns()}});
   const Arena panels(Panels(kernel.rows(), kernel.columns()).floats());
   cpu::pack_panels(kernel.data(), kernel.ld(), kernel.rows(), kernel.columns(), panels.data());
-  for (auto* function : kernels.dense_input_gradient) {
+  for (int a = 0; a < kFusedActivations; ++a) {
     for (const bool transposed : {false, true}) {
       const Matrix& source = transposed ? dz_t : dz;
-      function({source.data(), source.ld(), panels.data(), kernel.rows(), saved.data(), dx.data(), dx.ld(),
-                kernel.columns(), dz.rows(), kernel.all_rows(), transposed});
-      dx.add_to(digest);
+      kernels.dense_input_gradient[a]({source.data(), source.ld(), panels.data(), kernel.rows(), saved.data(),
+                                       dx.data(), dx.ld(), kernel.columns(), dz.rows(), kernel.all_rows(), transposed});
+      dx.add_to(digests[std::string("dense input gradient, ") + kActivationNames.of[a]]);
     }
   }
 }
 
-void add_backward_weights(const KernelTable& kernels, const Matrix& x, const Matrix& dz, Digest& digest) {
+void add_backward_weights(const KernelTable& kernels, const Matrix& x, const Matrix& dz, Digests& digests) {
   for (int optimizer = 0; optimizer < kFusedOptimizers; ++optimizer) {
+    Digest& digest = digests[std::string("dense weight step, ") + kOptimizerRows[optimizer].name];
     for (int shrinkage = 0; shrinkage < kShrinkages; ++shrinkage) {
       Random random(3);
       const double pull = shrinkage == 0 ? 0.0 : 0.01;
@@ -97,20 +101,21 @@ void add_backward_weights(const KernelTable& kernels, const Matrix& x, const Mat
 
 }  // namespace
 
-void add_dense(const KernelTable& kernels, Digest& digest) {
+void add_dense(const KernelTable& kernels, Digests& digests) {
   Random random(2);
   for (const Sizes& size : kSizes) {
     const Matrix x(size.rows, size.k, random, -1.0f, 1.0f), kernel(size.k, size.n, random, -1.0f, 1.0f);
     const Matrix bias(1, size.n, random, -1.0f, 1.0f), dz(size.rows, size.n, random, -1.0f, 1.0f);
-    add_forward(kernels, x, kernel, bias.data(), digest);
-    add_forward(kernels, x, kernel, nullptr, digest);
-    add_backward_input(kernels, dz, kernel, x, digest);
-    add_backward_weights(kernels, x, dz, digest);
+    add_forward(kernels, x, kernel, bias.data(), digests);
+    add_forward(kernels, x, kernel, nullptr, digests);
+    add_backward_input(kernels, dz, kernel, x, digests);
+    add_backward_weights(kernels, x, dz, digests);
   }
 }
 
-void add_products(const KernelTable& kernels, Digest& digest) {
+void add_products(const KernelTable& kernels, Digests& digests) {
   Random random(4);
+  Digest &products = digests["products"], &dots = digests["dot"];
   for (const Sizes& size : kSizes) {
     const Matrix a(size.rows, size.k, random, -1.0f, 1.0f), a_t(size.k, size.rows, random, -1.0f, 1.0f);
     const Matrix b(size.k, size.n, random, -1.0f, 1.0f), b_t(size.n, size.k, random, -1.0f, 1.0f);
@@ -137,10 +142,10 @@ void add_products(const KernelTable& kernels, Digest& digest) {
                                    size.n,
                                    {}};
         cpu::multiply(kernels, product, 1);
-        c.add_to(digest);
+        c.add_to(products);
       }
     }
-    digest.add(cpu::dot(kernels, b_t.data(), a.data(), size.k, 0.5f, Activation::kRelu, nullptr));
+    dots.add(cpu::dot(kernels, b_t.data(), a.data(), size.k, 0.5f, Activation::kRelu, nullptr));
   }
 }
 

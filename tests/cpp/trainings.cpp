@@ -12,7 +12,7 @@
 
 namespace engine::test {
 
-void add_layers(const KernelTable& kernels, Digest& digest) {
+void add_layers(const KernelTable& kernels, Digests& digests) {
   Random random(10);
   const Matrix x(12, 48, random, -2.0f, 2.0f), dy(12, 48, random, -1.0f, 1.0f), y(12, 48), dx(12, 48);
   const Matrix mean(1, 48), variance(1, 48), factors(12, 2);
@@ -26,19 +26,19 @@ void add_layers(const KernelTable& kernels, Digest& digest) {
   columns.saved = y.data();
   columns.y = dx.data();
   kernels.standardize_columns_backward(columns);
-  y.add_to(digest);
-  dx.add_to(digest);
+  y.add_to(digests["standardize columns"]);
+  dx.add_to(digests["standardize columns"]);
   kernels.standardize_rows(
       {x.data(), nullptr, y.data(), x.ld(), 48, factors.data(), factors.ld(), 1e-3f, true, false, x.all_rows()});
   kernels.standardize_rows_backward(
       {dy.data(), y.data(), dx.data(), x.ld(), 48, factors.data(), factors.ld(), 1e-3f, true, false, x.all_rows()});
-  y.add_to(digest);
-  dx.add_to(digest);
+  y.add_to(digests["standardize rows"]);
+  dx.add_to(digests["standardize rows"]);
   const NoiseArgs noise{y.data(), y.ld(), y.all_rows(), y.all_columns(), 5, 6, 7, false, 0.3, 0.1f, 1.5f};
-  for (auto* function : {kernels.mask_noise, kernels.normal_noise}) {
-    function(noise);
-    y.add_to(digest);
-  }
+  kernels.mask_noise(noise);
+  y.add_to(digests["noise mask"]);
+  kernels.normal_noise(noise);
+  y.add_to(digests["noise normal"]);
   constexpr int64_t kHeight = 6, kWidth = 8, kRadius = 1, kBeyond = 64;  // kBeyond: zeros on both sides of the filter
   const Arena scratch(warp_scratch(kHeight, kWidth, 1, true));
   std::vector<int32_t> filter(2 * (kRadius + kBeyond) + 1);
@@ -66,22 +66,22 @@ void add_layers(const KernelTable& kernels, Digest& digest) {
   warp.step = 12;
   warp.rows = x.all_rows();
   kernels.warp(warp);
-  y.add_to(digest);
+  y.add_to(digests["warp"]);
 }
 
-void add_random(const KernelTable&, Digest& digest) {
+void add_random(const KernelTable&, Digests& digests) {
   std::vector<float> values(1000);
   std::vector<int32_t> order(1000);
   fill_uniform(1, 2, -1.0f, 1.0f, values.data(), 1000);
-  digest.add(values);
+  digests["random uniform"].add(values);
   fill_normal(1, 2, 0.5, 2.0, values.data(), 1000);
-  digest.add(values);
+  digests["random normal"].add(values);
   fill_truncated_normal(1, 2, 0.5, 2.0, values.data(), 1000);
-  digest.add(values);
+  digests["random truncated normal"].add(values);
   fill_orthogonal(1, 2, 1.0, values.data(), 40, 25);
-  digest.add(values);
+  digests["random orthogonal"].add(values);
   fill_permutation(1, 2, order.data(), 1000);
-  digest.add(order);
+  digests["random permutation"].add(order);
 }
 
 namespace {
@@ -222,14 +222,20 @@ void add_words(int64_t units, bool compressed, int threads, Digest& digest) {
 
 }  // namespace
 
-void add_training(const KernelTable&, Digest& digest) {
-  for (auto* train : {add_images, add_penalised_images, add_reals}) {
-    Digest alone, together;
-    train(1, alone);
-    train(2, together);
-    if (alone.value() != together.value()) throw std::logic_error("two threads train to other bits than one");
-    digest.add(static_cast<int32_t>(alone.value() & 0xffffffff));
-    digest.add(static_cast<int32_t>(alone.value() >> 32));
+void add_training(const KernelTable&, Digests& digests) {
+  struct Training {
+    const char* name;
+    void (*run)(int threads, Digest& digest);
+  };
+  for (const Training& training : {Training{"training on images", add_images},
+                                   Training{"training on images, with a penalty", add_penalised_images},
+                                   Training{"training on reals", add_reals}}) {
+    Digest together;
+    training.run(1, digests[training.name]);
+    training.run(2, together);
+    if (digests[training.name].value() != together.value()) {
+      throw std::logic_error("two threads train to other bits than one");
+    }
   }
   for (const int64_t units : {16, 40}) {
     Digest given_dense;
