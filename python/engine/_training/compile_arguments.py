@@ -296,7 +296,6 @@ class Compiled:
             ValueError: if a loss or a metric doesn't suit the program. Nothing has changed then.
         """
         self.require_readable(output_shapes)
-        state = self.optimizer._state_for(weights)
         if self.is_resolved:
             widths = [shape[-1] if shape else 1 for shape in output_shapes]
             widths[0] = program.output_width if len(widths) == 1 else widths[0]
@@ -324,9 +323,7 @@ class Compiled:
         compiled = _CompiledProgram(program, list(weights), list(output_shapes), list(masked))
         self._compiled_program = compiled
         self._split_metrics(lowered, compiled.weights)
-        self.optimizer._follow(program.state, weights)
-        if state is not None:
-            self.optimizer._restore_by_weight(state)
+        self.optimizer._follow_on(program.state, weights)
         self._state_of_optimizer = program.state, list(weights)
 
     def claim_optimizer(self, program: Program) -> None:
@@ -336,7 +333,7 @@ class Compiled:
         """
         if self._state_of_optimizer is not None:
             state, weights = self._state_of_optimizer
-            if _keys_of(weights) != _keys_of(self.optimizer._tracked):
+            if not self.optimizer._follows(weights):
                 self.optimizer._follow(state, weights)
         if self.optimizer._state is not None:
             self._state_of_optimizer = self.optimizer._state, self.optimizer._tracked
@@ -660,8 +657,3 @@ def _require_same_targets(metric: metrics.Metric, loss: losses.Loss) -> None:
             f"takes {form[indices]}: use 'accuracy', which suits every loss, or change one of the two"
         )
         raise ValueError(msg)
-
-
-def _keys_of(weights: Sequence[Tracked]) -> list[tuple[object, int]]:
-    """Returns keys that are equal for the same weights: owner and number of each."""
-    return [(variable.owner, variable.number) for variable in weights]

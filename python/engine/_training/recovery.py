@@ -161,7 +161,7 @@ class Recovery:
         """Returns the number of each weight that an optimizer steps, among those of the model."""
         numbers = {owner: number for number, owner in enumerate(self._variables)}
         try:
-            return [numbers[variable.owner, variable.number] for variable in optimizer._tracked]
+            return [numbers[variable.key] for variable in optimizer._tracked]
         except KeyError:
             msg = (
                 f"BackupAndRestore can't back up the optimizer {optimizer.name!r}, which steps variables that are no weights of "

@@ -359,7 +359,7 @@ class CompiledStep:
         if not isinstance(change, _OptimizerStep):
             return _Segment(program, None, [], lowering.draws, names), arguments
         optimizer = change.optimizer
-        place_of = {(each.owner, each.number): place for place, each in enumerate(optimizer._tracked)}
+        place_of = {each.key: place for place, each in enumerate(optimizer._tracked)}
         places = [place_of.get(each, -1) for each in lowering.variables]
         variables = [Tracked("", False) if place < 0 else optimizer._tracked[place] for place in places]
         program.compile([], optimizer._lower(variables), [], state=optimizer._state)

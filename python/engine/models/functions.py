@@ -17,7 +17,7 @@ import numpy as np
 
 from engine._base.locks import Lock, Order
 from engine._base.random_state import next_key
-from engine._core_interface.cpp import Float32, Program, WeightArray, write_arrays
+from engine._core_interface.cpp import Float32, Program, WeightArray, new_arrays, read_arrays, write_arrays
 from engine._core_interface.operations import variable_node
 from engine._tracing.extents import Extent, FullShape, as_pairs, full_shape, sample_shape
 from engine._tracing.lazy import LazyTrace, TraceFunctions, keep_weights, shape_for_samples
@@ -50,10 +50,10 @@ class Function(NamedTuple):
     """Whether it draws random numbers."""
     changed: tuple[Layer, ...]
     """The layers with weights that it changes, such as moving averages."""
-    private: tuple[tuple[Any, int, int], ...]
+    private: tuple[tuple[Any, int, WeightArray], ...]
     """The weights that the program has copies of, since the trace keeps earlier values of them.
 
-    Each is its owner, its number there, and the number of the variable in the program.
+    Each is its owner, its number there, and the copy.
     """
     kept_alive: tuple[Any, ...]
     """Objects whose `id` is in the key of the function, so that no other object can get the same `id`."""
@@ -210,8 +210,8 @@ def run(trace: LazyTrace, origins: Sequence[Origin]) -> list[Float32]:
     function, varying = _function_for(request)
     if function.changed and trace.may_differentiate:
         keep_weights(trace, function.changed)
-    for owner, index, number in function.private:
-        function.program.write_variables([trace.earlier[owner][index]], number)
+    for owner, index, copy in function.private:
+        write_arrays([copy], [trace.earlier[owner][index]])
     step = 1
     if function.draws:
         if trace.draw is None:
@@ -221,9 +221,9 @@ def run(trace: LazyTrace, origins: Sequence[Origin]) -> list[Float32]:
     arguments += [np.array(request.constants[index], np.float32) for index in varying]
     found: list[Float32] = function.program.call(arguments, step, 0.0)
     changed = {owner for _, owners in trace.pending_changes for owner in owners}
-    for owner, index, number in function.private:
+    for owner, index, copy in function.private:
         if owner in changed and not owner._specs[index].trainable:  # the copy has changed, and not the weight
-            write_arrays([owner._stored_arrays()[index]], function.program.read_variables(number, 1))
+            write_arrays([owner._stored_arrays()[index]], read_arrays([copy]))
     return found
 
 
@@ -330,7 +330,7 @@ class FunctionLowering(_Recorded):
         operations: the core's operations.
         results: the indices of the operations that compute the results.
         variables: the weights that the program has as variables, as (owner, index).
-        arrays: the weights of each variable; None for a copy.
+        arrays: the memory of each variable.
         private: see `Function`.
         changed: see `Function`.
         kept_alive: see `Function`.
@@ -510,11 +510,14 @@ class FunctionLowering(_Recorded):
         self.draws = any("seed" in operation for operation in self.operations)
         self.variables = variables
         copied = set(private)
-        self.arrays: list[WeightArray | None] = [
-            None if owner in copied else owner._stored_arrays()[index] for owner, index in variables
+        self.arrays: list[WeightArray] = [
+            _empty(owner, index) if owner in copied else owner._stored_arrays()[index]
+            for owner, index in variables
         ]
         self.private = [
-            (owner, index, number) for number, (owner, index) in enumerate(variables) if owner in copied
+            (*variable, array)
+            for variable, array in zip(variables, self.arrays, strict=True)
+            if variable[0] in copied
         ]
 
     def _listed_variables(self) -> tuple[list[tuple[Any, int]], dict[Any, int]]:
@@ -566,6 +569,12 @@ class FunctionLowering(_Recorded):
             return NodeLeaf(Node("variable", (), shape, fields), ())
         fields = {"variable": first + index, "shape": as_pairs(shape), "trainable": True}
         return NodeLeaf(Node("weight", (), shape, fields), ())
+
+
+def _empty(owner: Any, index: int) -> WeightArray:
+    """Returns an array like that of a weight."""
+    (array,) = new_arrays([np.zeros(owner._specs[index].shape, np.float32)])
+    return array
 
 
 def _not_recordable(leaf: Leaf) -> TypeError:

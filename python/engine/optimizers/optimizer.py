@@ -8,7 +8,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from engine._base.checks import flag, integer, label, real
 from engine._base.spec import Registry, Spec, auto_name, serialize, snake_case
 from engine._base.tensor_like import Number
-from engine._core_interface.cpp import Float32, OptimizerState, read_arrays, write_arrays
+from engine._core_interface.cpp import OptimizerState, read_arrays, write_arrays
 from engine._gradients.tape import GradientTape
 from engine._tracing.lazy import capturing
 from engine.layers.variable import Variable, View
@@ -330,7 +330,7 @@ class Optimizer(Spec):
         if self._state is None:
             return False
         if self._stepper is None:  # it was compiled with a model
-            tracked = {(variable.owner, variable.number) for variable in self._tracked}
+            tracked = {variable.key for variable in self._tracked}
             unknown = [variable for variable in variables if variable_of(variable) not in tracked]
             if unknown and not self._batches:
                 self._state = None
@@ -602,11 +602,15 @@ class Optimizer(Spec):
         named = any(re.search(name, weight.name) for name in self._undecayed)
         return named or weight.path in self._undecayed_paths
 
+    def _follows(self, weights: Sequence[Tracked]) -> bool:
+        """Returns whether the state is that of these weights, in their order."""
+        pairs = zip(weights, self._tracked, strict=False)
+        same = all(new.owner is old.owner and new.number == old.number for new, old in pairs)
+        return same and len(weights) == len(self._tracked)
+
     def _follow(self, state: OptimizerState, weights: Sequence[Tracked]) -> None:
         """Takes the state of `weights` from now on."""
-        if [(variable.owner, variable.number) for variable in weights] != [
-            (variable.owner, variable.number) for variable in self._tracked
-        ]:
+        if not self._follows(weights):
             self._stepper = self._slot_variables = None
         self._state, self._tracked = state, list(weights)
 
@@ -623,27 +627,24 @@ class Optimizer(Spec):
         if snapshot.rate is not None:
             self.learning_rate = snapshot.rate
 
-    def _state_for(self, weights: Sequence[Tracked]) -> StateByWeight | None:
-        """Returns the state of each weight, if the optimizer has one for these weights; else None."""
-        keys = [(variable.owner, variable.number) for variable in self._tracked]
-        if self._state is None or set(keys) != {(variable.owner, variable.number) for variable in weights}:
-            return None
-        state = raw_state(self._state)
-        by_weight = {
-            key: {name: arrays[index] for name, arrays in state.items()} for index, key in enumerate(keys)
-        }
-        return StateByWeight(self._batches, by_weight)
+    def _follow_on(self, state: OptimizerState, weights: Sequence[Tracked]) -> None:
+        """Does what `_follow` does; if the weights are the same as before, `state` gets the present values of their state.
 
-    def _restore_by_weight(self, state: StateByWeight) -> None:
-        """Restores what `_state_for` returned. Weights that weren't trained then, or aren't now, keep their new state."""
-        current = cast("OptimizerState", self._state)
-        arrays = raw_state(current)
-        for index, variable in enumerate(self._tracked):
-            for name, value in state.arrays[variable.owner, variable.number].items():
-                if name in arrays and arrays[name][index].shape == value.shape:
+        Weights that weren't trained before, or aren't now, keep what `state` has.
+        """
+        before, batches = self._state, self._batches
+        places = {weight.key: place for place, weight in enumerate(self._tracked)}
+        self._follow(state, weights)
+        if before is None or places.keys() != {weight.key for weight in weights}:
+            return
+        present, arrays = raw_state(before), raw_state(state)
+        for name in present.keys() & arrays.keys():
+            for index, weight in enumerate(weights):
+                value = present[name][places[weight.key]]
+                if arrays[name][index].shape == value.shape:
                     arrays[name][index] = value
-        write_raw_state(current, arrays)
-        self._batches = state.batches
+        write_raw_state(state, arrays)
+        self._batches = batches
 
     def _swap_averages(self) -> None:
         """Swaps the trainable weights with their moving averages, after at least one step with `use_ema`."""
@@ -656,14 +657,6 @@ class Optimizer(Spec):
         """Sets the moving averages to the weights."""
         if self._state is not None and self.use_ema:
             self._state.write("average", 0, read_arrays(self._state.arrays))
-
-
-class StateByWeight(NamedTuple):
-    """A copy of the state of an optimizer."""
-
-    batches: int
-    arrays: Mapping[tuple[Any, int], Mapping[str, Float32]]
-    """For each weight, by its owner and its number there, the raw state arrays by kind and number."""
 
 
 _VARIABLES_OF_LOSS_SCALE = 4

@@ -75,7 +75,7 @@ class Stepper:
 
     def __init__(self, optimizer: Any, tracked: Sequence[Tracked]) -> None:
         self._optimizer, self._tracked = optimizer, list(tracked)
-        self._places = {(variable.owner, variable.number): index for index, variable in enumerate(tracked)}
+        self._places = {variable.key: index for index, variable in enumerate(tracked)}
         self._programs: dict[tuple[int, ...], Program] = {}
         self._specs = list[WeightSpec]()
         self._follow_weights()

@@ -38,6 +38,11 @@ class Tracked(NamedTuple):
     """Its place among the weights of the model, as users and files list them. The program may have another order."""
 
     @property
+    def key(self) -> tuple[Any, int]:
+        """The owner and the number: equal for the same weight in several models."""
+        return self.owner, self.number
+
+    @property
     def needs_python(self) -> bool:
         """Whether its regularizer or its constraint is a Python function of the user, which the core can't run."""
         if self.constraint is not None and self.constraint._is_custom:
