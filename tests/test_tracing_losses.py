@@ -47,6 +47,54 @@ def test_losses_of_symbols(name: str) -> None:
     np.testing.assert_allclose(found, function(y_true, y_pred, **options), rtol=1e-4, atol=1e-5)
 
 
+SHAPES: dict[tuple[int, ...], list[tuple[int, ...]]] = {
+    (6, 3): [(6, 3), (3,), (6,), (6, 1), (1, 3), (6, 3, 1), (1,), (), (2, 3), (18,)],
+    (6, 1): [(6, 1), (6,), (6, 1, 1), (1,), (3,), (6, 3), ()],
+    (6,): [(6,), (6, 1), (1,), (), (6, 3)],
+    (2, 3, 4): [(2, 3, 4), (2, 3), (2, 3, 1), (4,), (3, 4), (2, 1, 4), (2, 3, 4, 1)],
+}
+FUNCTIONS = sorted(
+    {*LOSSES, "categorical_focal_crossentropy", "dice", "tversky", "categorical_generalized_cross_entropy"}
+)
+
+
+def result_or_error(function: Any) -> Any:
+    try:
+        return np.asarray(function(), np.float32)
+    except ValueError as error:
+        return str(error)
+
+
+@pytest.mark.filterwarnings("ignore:In loss categorical:SyntaxWarning")
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_each_way_takes_targets_of_the_same_shapes(name: str, shape: tuple[int, ...]) -> None:
+    """What a direct call refuses, tapes refuse, also for an array that they watch, and so do compiled functions."""
+    options = {"q": 0.5} if "generalized" in name else {}
+    y_pred = RNG.uniform(0.1, 0.9, shape).astype(np.float32)
+    for target_shape in SHAPES[shape]:
+        y_true = RNG.integers(0, min(2, shape[-1]), target_shape).astype(np.int32)
+
+        def loss(predictions: Any, y_true: Any = y_true) -> Any:
+            return getattr(losses, name)(y_true, predictions, **options)
+
+        def on_tape(function: Any, loss: Any = loss) -> Any:
+            with keras.GradientTape() as tape:
+                x = ops.convert_to_tensor(y_pred)
+                tape.watch(x)
+                return loss(function(x))
+
+        wanted = result_or_error(lambda loss=loss: loss(y_pred))
+        for found in (
+            result_or_error(lambda on_tape=on_tape: on_tape(lambda x: x)),
+            result_or_error(lambda on_tape=on_tape: on_tape(lambda x: x * 1.0)),
+            result_or_error(lambda loss=loss: keras.function(lambda x: loss(x * 1.0))(y_pred)),
+        ):
+            assert isinstance(found, str) == isinstance(wanted, str), (target_shape, wanted, found)
+            if not isinstance(wanted, str):
+                np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6, err_msg=str(target_shape))
+
+
 def test_losses_in_losses() -> None:
     crossentropy = losses.BinaryCrossentropy(from_logits=True)
 

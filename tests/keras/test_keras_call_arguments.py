@@ -190,3 +190,80 @@ def test_arguments_and_integers_serve_models_that_are_called_with_dropout_fixed_
     for training in (None, False):
         theirs, ours = (model(tokens, training=training) for model in pair)
         np.testing.assert_allclose(ours, np.asarray(theirs), rtol=1e-5, atol=1e-6)
+
+
+def layers_by_training(api: Any) -> dict[str, Any]:
+    """Returns what makes layers that double their inputs in training, and triple them in predictions."""
+
+    class Doubling(api.layers.Layer):  # type: ignore[misc]
+        def call(self, inputs: Any, training: bool = True) -> Any:
+            return inputs * 2.0 if training else inputs * 3.0
+
+    class Without(api.layers.Layer):  # type: ignore[misc]
+        def call(self, inputs: Any, training: bool | None = None) -> Any:
+            return inputs * 2.0 if training else inputs * 3.0
+
+    class Around(api.layers.Layer):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.within = Doubling()
+
+        def call(self, inputs: Any) -> Any:
+            return self.within(inputs)
+
+    class AroundWithNone(Around):
+        def call(self, inputs: Any, training: bool | None = None) -> Any:
+            return self.within(inputs)
+
+    class AroundWithFalse(Around):
+        def call(self, inputs: Any, training: bool = False) -> Any:
+            return self.within(inputs)
+
+    return {each.__name__: each for each in (Doubling, Without, Around, AroundWithNone, AroundWithFalse)}
+
+
+def models_with(api: Any, layer: Any) -> dict[str, Any]:
+    """Returns what makes parts with a layer of the class `layer`, called with each `training`."""
+
+    def functional(**given: Any) -> Any:
+        inputs = api.Input((3,))
+        return api.Model(inputs, layer()(inputs, **given))
+
+    def nested(**given: Any) -> Any:
+        inputs = api.Input((3,))
+        return api.Model(inputs, functional(**given)(inputs))
+
+    return {
+        "alone": layer,
+        "sequential": lambda: api.Sequential([api.Input((3,)), layer()]),
+        **{
+            f"{make.__name__} {given}": lambda make=make, given=given: make(**given)
+            for make in (functional, nested)
+            for given in ({}, {"training": True}, {"training": False})
+        },
+    }
+
+
+@pytest.mark.parametrize("kind", layers_by_training(engine))
+def test_training_that_a_call_does_not_give(kind: str) -> None:
+    """Directly, on a tape, in compiled functions and in predictions, each part takes the `training` that it has in Keras."""
+
+    def results(api: Any, part: Any, given: dict[str, Any]) -> list[Any]:
+        ways = [part(X, **given)]
+        if api is engine:
+            with engine.GradientTape():
+                ways.append(part(engine.ops.convert_to_tensor(X), **given))
+            ways.append(engine.function(lambda x: part(x, **given))(X))
+        if hasattr(part, "predict"):
+            ways.append(part.predict(X, verbose=0))
+        return [np.asarray(each) for each in ways]
+
+    pairs = [models_with(api, layers_by_training(api)[kind]) for api in (keras, engine)]
+    for name in pairs[0]:
+        theirs, ours = (makers[name]() for makers in pairs)
+        for given in ({}, {"training": True}, {"training": False}):
+            wanted, found = results(keras, theirs, given), results(engine, ours, given)
+            for each in found[:3]:
+                np.testing.assert_array_equal(each, wanted[0], err_msg=f"{name}, called with {given}")
+            if len(wanted) > 1:
+                np.testing.assert_array_equal(found[-1], wanted[-1], err_msg=f"predict of {name}")

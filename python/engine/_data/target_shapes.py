@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine._base import checks
+from engine._base.checks import Shape
 
 # The same number in the dtype of losses.
 EPSILON = np.float32(checks.EPSILON)
@@ -53,13 +54,35 @@ def paired(
         targets, predictions = _with_equal_ranks(targets, predictions)
     elif predictions.ndim == targets.ndim + 1 and predictions.shape[-1] == 1:
         predictions, targets = _with_equal_ranks(predictions, targets)
-    if broadcast and targets.ndim == 0:
-        targets = targets.reshape((1,) * predictions.ndim)
-    if broadcast and targets.ndim == predictions.ndim:
-        pairs = zip(targets.shape, predictions.shape, strict=True)
-        if all(length == other or 1 in (length, other) for length, other in pairs):
-            targets, predictions = np.broadcast_arrays(targets, predictions)
-    return like_predictions(targets, predictions), predictions
+    common = shape_of_pairs(targets.shape, predictions.shape, broadcast=broadcast)
+    targets, predictions = (
+        array if array.shape == common else np.broadcast_to(array, common) for array in (targets, predictions)
+    )
+    return targets, predictions
+
+
+def shape_of_pairs(targets: Shape, predictions: Shape, *, broadcast: bool = False) -> Shape:
+    """Returns the shape in which targets and predictions are compared, number by number.
+
+    Args:
+        targets: the shape of the targets. A last axis of length 1 that only one of both has is left out already.
+        predictions: the shape of the predictions. An unknown length in it, None, is that of the targets if these have None there.
+        broadcast: as for `paired`.
+
+    Raises:
+        ValueError: if the shapes differ.
+    """
+    if targets == predictions or (broadcast and not targets):
+        return predictions
+    pairs = list(zip(targets, predictions, strict=False))
+    if (
+        not broadcast
+        or len(targets) != len(predictions)
+        or any(1 not in pair and len({*pair}) > 1 for pair in pairs)
+    ):
+        msg = f"`y_true` must have the shape of `y_pred`, {predictions}, got {targets}"
+        raise ValueError(msg)
+    return tuple(length if other == 1 else other for length, other in pairs)
 
 
 def _with_equal_ranks(

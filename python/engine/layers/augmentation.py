@@ -50,8 +50,8 @@ class _Augmentation(Seeded, ABC):
         super().__init__(seed, **options)
 
     @property
-    def _training_by_default(self) -> bool:
-        return self._is_by_operations or super()._training_by_default
+    def _training_default(self) -> bool | None:
+        return True if self._is_by_operations else super()._training_default
 
     def _output_shape_for(self, input_shape: Shape) -> Shape:
         """The outputs have the shape of the inputs."""

@@ -897,8 +897,8 @@ class Layer(Part, Leaf, Spec):
             else contains(inputs, Symbolic)
         ):
             return self._call_on_symbols(inputs, training, mask, arguments)
-        if training is None and self._training_by_default:  # for symbols, their model decides
-            training = True
+        if training is None:  # for symbols, their model decides
+            training = self._training_default
         if while_recording:
             return self._call_while_recording(inputs, training, mask, arguments)
         return self._call_on_arrays(inputs, training, mask, arguments)
@@ -994,10 +994,6 @@ class Layer(Part, Leaf, Spec):
         """Returns symbols for the outputs of a `call` that is recorded. Any of the arguments may hold symbols."""
         if mask is not None:
             arguments["mask"] = mask
-        if training is False and current.get() is None:
-            training = (
-                None  # in a model made of symbols, fit() and model(x, training=True) decide, as in Keras
-            )
         symbols, slots = symbols_and_slots(inputs, arguments)
         self._recorded_calls.note(len(symbols), slots)
         if slots is not None and not contains(slots, Slot) and slots.inputs == Slot(0):
@@ -1233,7 +1229,7 @@ class Layer(Part, Leaf, Spec):
         """
         if not self._is_by_call or self._may_be_recorded or len(samples) != 1:
             return None
-        own = self._training_by_default if training is None else training
+        own = bool(self._training_default if training is None else training)
         options = {**(arguments or {}), "training": own}
         return recording(lambda x: self._call_with_custom_gradient(x, options), samples, ["float32"])
 
@@ -1423,8 +1419,9 @@ class Layer(Part, Leaf, Spec):
         return self._has_operations and not self._is_by_call
 
     @property
-    def _training_by_default(self) -> bool:
-        return self._is_by_call and default_of(self.call, "training") is True
+    def _training_default(self) -> bool | None:
+        default = default_of(self.call, "training") if self._is_by_call else None
+        return default if isinstance(default, bool) else None
 
     def _output_shapes_for(self, samples: Sequence[Shape]) -> list[Shape]:
         if not samples:  # its weights are what it computes
@@ -1568,8 +1565,10 @@ class Layer(Part, Leaf, Spec):
     def _leaves(self) -> list[Layer]:
         return [self]
 
-    def _training_of_leaves(self, training: bool | None) -> list[bool]:
-        return [self._training_by_default if training is None else training]
+    @property
+    def _trains_by_default(self) -> bool:
+        default = self._training_default
+        return super()._trains_by_default if default is None else default
 
 
 def metrics_of_layers(parts: Iterable[Part]) -> Iterator[Any]:

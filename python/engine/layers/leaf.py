@@ -37,9 +37,9 @@ class Leaf:
         return False
 
     @property
-    def _training_by_default(self) -> bool:
-        """The argument `training` of a call that doesn't give it, also if a model is called so."""
-        return False
+    def _training_default(self) -> bool | None:
+        """The argument `training` of a call that doesn't give it, also if a model is called so; None if there is no default."""
+        return None
 
     @property
     def _may_be_recorded(self) -> bool:

@@ -215,10 +215,6 @@ class OperationPart(Part):
     def _leaves(self) -> list[Layer]:
         return []
 
-    def _training_of_leaves(self, training: bool | None) -> list[bool]:
-        del training
-        return []
-
     @property
     def _given_input_shape(self) -> Shape | None:
         return None

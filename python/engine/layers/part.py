@@ -318,9 +318,10 @@ class Part(Versioned):
     def _leaves(self) -> list[Any]:
         """The layers, without the models around them, in the order in which they compute, each as often as it is used."""
 
-    @abstractmethod
-    def _training_of_leaves(self, training: bool | None) -> list[bool]:
-        """The argument `training` of each of `_leaves` if this part is called with `training`; None is no argument."""
+    @property
+    def _trains_by_default(self) -> bool:
+        """Whether some layer in it, at any depth, may behave as in training in a call without `training`."""
+        return any(part._trains_by_default for part in self._parts())
 
     @property
     @abstractmethod

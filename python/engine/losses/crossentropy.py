@@ -82,9 +82,6 @@ def sparse_categorical_crossentropy(
 
 def _of_labels(fields: Formula, labels: Any, y_pred: Any, axis: int) -> Float32:
     """Records a formula for class indices, which are one-hot rows to it."""
-    if len(labels.shape) >= len(y_pred.shape):
-        msg = f"`y_true` must have shape {tuple(y_pred.shape[:-1])}, one class index per sample, got {tuple(labels.shape)}"
-        raise ValueError(msg)
     targets = ops.one_hot(labels, y_pred.shape[axis], axis)
     return evaluate_rows(fields, targets, y_pred, axis)
 

@@ -46,7 +46,10 @@ def paired(y_true: Any, y_pred: Any, *, broadcast: bool = False) -> tuple[Any, A
     Args:
         y_true: targets.
         y_pred: predictions.
-        broadcast: for arrays: whether an axis of length 1 of one of them may stand for the axis of the other.
+        broadcast: whether an axis of length 1 of one of them may stand for the axis of the other, and one number for all targets.
+
+    Raises:
+        ValueError: if the shapes differ otherwise.
     """
     if not contains_symbolic((y_true, y_pred)):
         return target_shapes.paired(y_true, y_pred, broadcast=broadcast)
@@ -64,14 +67,13 @@ def paired(y_true: Any, y_pred: Any, *, broadcast: bool = False) -> tuple[Any, A
             target = ops.expand_dims(target, -1)
         else:
             output = ops.squeeze(output, -1)
-    if (
-        isinstance(target, TracedArray | np.ndarray)
-        and isinstance(output, TracedArray)
-        and tuple(target.shape) not in ((), tuple(output.shape))
-    ):
-        msg = f"`y_true` must have the shape of `y_pred`, {output.shape}, got {tuple(target.shape)}"
-        raise ValueError(msg)
-    return target, output
+    common = target_shapes.shape_of_pairs(tuple(target.shape), tuple(output.shape), broadcast=broadcast)
+    return _spread(target, common), _spread(output, common)
+
+
+def _spread(value: Any, shape: Any) -> Any:
+    """Returns a value in a shape to which its axes of length 1 are repeated."""
+    return value if tuple(value.shape) == shape else ops.broadcast_to(value, shape)
 
 
 def labels_like(y_true: Any, y_pred: Any, axis: int = -1, ignored: int | None = None) -> Any:
@@ -82,10 +84,18 @@ def labels_like(y_true: Any, y_pred: Any, axis: int = -1, ignored: int | None = 
         y_pred: a number for each class, (n, ..., classes).
         axis: axis of the classes.
         ignored: an index that is no class, but may come.
+
+    Raises:
+        ValueError: for any other shape, or if an entry is no class index.
     """
     labels = y_true if hasattr(y_true, "shape") else np.asarray(y_true)
     if rank_of(labels) == rank_of(y_pred) and labels.shape[-1] == 1:
         labels = ops.squeeze(labels, -1)
+    samples = list(y_pred.shape)
+    del samples[axis]
+    if tuple(labels.shape) != tuple(samples):
+        msg = f"`y_true` must have shape {tuple(samples)}, one class index per sample, got {tuple(labels.shape)}"
+        raise ValueError(msg)
     limits = IndexRange(y_pred.shape[axis], "`y_true` must hold class indices", ignored)
     if isinstance(labels, TracedArray):
         labels.trace.require(labels, limits)

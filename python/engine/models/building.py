@@ -195,7 +195,6 @@ def _built(model: ModelInterface, graph: LayerGraph, compiled: Compiled | None) 
         takes_strings=strings,
         reads_values=strings or unknown or any(each is not Reading.NUMBERS for each in readings),
         penalised=[layer for layer in network.layers if layer.activity_regularizer is not None],
-        augments=any(graph.training_of_leaves(None)),
         draws=any(
             (each["kind"] == "random" and "seed" in each) or each.get("training") for each in operations
         ),

@@ -49,8 +49,6 @@ class BuiltGraph(LayerGraph):
     """Whether an input holds strings or integers; True before it is known."""
     penalised: Sequence[Layer] = ()
     """The layers with a penalty on their outputs."""
-    augments: bool = False
-    """Whether a call without `training` is a call with training=True for some layer."""
     draws: bool = False
     """Whether predictions depend on random numbers."""
     predicts_whole_batches: bool = False

@@ -303,7 +303,15 @@ class _Recorded(Flattening):
         self, part: Part, inputs: Sequence[Value], mode: CallMode, arguments: CallArguments | None
     ) -> list[Value]:
         self.dependencies.add(part)
+        if mode.training is None and isinstance(
+            part, Layer
+        ):  # as the call has no argument, the default of the layer holds
+            default = part._training_default
+            mode = mode._replace(training=bool(default), training_of_leaves=default)
         return super()._called(part, inputs, mode, arguments)
+
+    def _mode_within(self, mode: CallMode, own: bool | None) -> CallMode:
+        return CallMode(own, own, mode.branch) if mode.training is None else mode
 
     def _recording_of(  # what belongs to a call
         self, part: Part, samples: Sequence[Any], training: bool | None, arguments: Any, masked: bool
@@ -495,7 +503,7 @@ class FunctionLowering(_Recorded):
             if not isinstance(leaf, NodeLeaf) and self.counts[number] != self.batch:
                 self._repeat(leaf, begin, self.counts[number] // self.batch)
             mode = self.resolved_training[number]
-            trains = leaf._training_by_default if mode is None else mode
+            trains = leaf._training_default if mode is None else mode
             for index in range(begin, len(self.operations)):
                 if "host" in self.operations[index]:
                     raise _not_recordable(leaf)
@@ -684,7 +692,7 @@ def _changed_in(
     for leaf, reads, forced in zip(search.leaves, search.reads, search.training_of_leaves, strict=True):
         if isinstance(leaf, Layer):
             own = training if forced is None else forced
-            trains = leaf._training_by_default if own is None else own
+            trains = leaf._training_default if own is None else own
             found.update([leaf] if trains and leaf.trainable and leaf._moves_averages and reads else [])
         elif (
             isinstance(leaf, NodeLeaf)

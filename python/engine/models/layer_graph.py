@@ -93,12 +93,13 @@ class LayerGraph:
         found = (leaf for part in dict.fromkeys(self.layers) for leaf in part._layers_of_weights)
         return list(dict.fromkeys(found))
 
-    def training_of_leaves(self, training: bool | None) -> list[bool]:
-        """Returns the argument `training` of each layer, models replaced by theirs, in a call with `training`."""
-        found = list[bool]()
-        for part, own in zip(self.layers, self.training_of_calls or repeat(None), strict=False):
-            found += part._training_of_leaves(own if training is None else training)
-        return found
+    @property
+    def trains_by_default(self) -> bool:
+        """Whether some layer, at any depth, may behave as in training in a call without `training`."""
+        return any(
+            part._trains_by_default if own is None else own
+            for part, own in zip(self.layers, self.training_of_calls or repeat(None), strict=False)
+        )
 
 
 def without_layers(name: str) -> ValueError:

@@ -2005,8 +2005,9 @@ class Model(Part, SaysWhatIsLeftOut):
     def _layers_of_weights(self) -> list[Layer]:
         return self._built_graph.owners
 
-    def _training_of_leaves(self, training: bool | None) -> list[bool]:
-        return self._built_graph.training_of_leaves(training)
+    @property
+    def _trains_by_default(self) -> bool:
+        return self._built_graph.trains_by_default
 
     def _models_within(self) -> list[Model]:
         """The models that are parts of this one, at any depth."""

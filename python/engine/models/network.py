@@ -190,11 +190,19 @@ class Flattening:
         def call(
             part: Part, read: list[Value], own: bool | None, arguments: CallArguments | None
         ) -> list[Value]:
-            return self._called(
-                part, read, mode._replace(training=own) if mode.training is None else mode, arguments
-            )
+            return self._called(part, read, self._mode_within(mode, own), arguments)
 
         return graph.run(inputs, call)
+
+    def _mode_within(self, mode: CallMode, own: bool | None) -> CallMode:
+        """Returns what `training` is in a call that a model made of symbols makes: what it is for the model, as in Keras.
+
+        Args:
+            mode: that of the model.
+            own: the argument of the call, which holds where the model is called without one.
+        """
+        del own
+        return mode
 
     def _called(
         self, part: Part, inputs: Sequence[Value], mode: CallMode, arguments: CallArguments | None

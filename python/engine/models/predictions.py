@@ -164,7 +164,7 @@ def outputs_of_batch(
         masks: of the inputs; empty if no input has one.
     """
     graph = model._built_graph
-    by_layer = masks or (graph.augments and training is None) or (called and graph.penalised)
+    by_layer = masks or (training is None and graph.trains_by_default) or (called and graph.penalised)
     if not training and not by_layer:
         outputs = outputs_at_once(model, x, name)
         if outputs is not None:
@@ -183,7 +183,7 @@ def outputs_of_batch(
         )
     graph, rows, x = read_inputs(model, x, lambda data: data.unchecked(x, name, model._feature_names))
     program = cast(Program, graph.program_for(sample_shape_of(rows)))
-    if masks or (graph.augments and training is None) or (called and graph.penalised):
+    if masks or (training is None and graph.trains_by_default) or (called and graph.penalised):
         array = rows[:] if isinstance(rows, LazyRows) else rows
         array = array.numpy() if isinstance(array, DeviceArray) else array
         if array.dtype != np.uint8 and first_nonfinite_row(array) >= 0:
