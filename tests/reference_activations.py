@@ -107,7 +107,8 @@ def general_relu(z: Array, slope: float, high: float, threshold: float) -> Array
 
 def general_relu_slope(z: Array, slope: float, high: float, threshold: float) -> Array:
     low = 0 if high < math.inf or threshold == 0 else -math.inf
-    above = (z > threshold) * (inside(z, low, high) + ((z == low) | (z == high)) / 2)
+    at_high = 1 if high == math.inf else 0 if (high, threshold) == (6, 0) else 0.5  # Keras takes relu6 there
+    above = (z > threshold) * (inside(z, low, high) + (z == low) / 2 + (z == high) * at_high)
     return above + slope * (z < threshold)
 
 

@@ -291,28 +291,39 @@ struct LeakyRelu {
   ENGINE_INLINE V backward(V dy, V z) const { return select(z < 0.0f, slope * dy, dy); }
 };
 
+/// The smaller one of x and a constant, like `at_most`, whose derivative is 1 / 2 where they are equal; here it is 0.
+template <class V>
+ENGINE_INLINE V at_most_open(V x, float most) {
+  return at_most(x, most);
+}
+
 /// Keras' ReLU: y = min(z, high) where z > threshold, else slope (z - threshold). The first part is at least 0 where a
 /// highest value is set or the threshold is 0. dz = dy in the first part, dy / 2 at its least and highest value, and
-/// slope dy below the threshold. Parameters: slope, high, threshold.
+/// slope dy below the threshold. At a highest value of 6 from the threshold 0 on, dz = 0: Keras takes relu6 there.
+/// Parameters: slope, high, threshold.
 template <class V>
 struct GeneralRelu {
   static constexpr Activation kKind = Activation::kGeneralRelu;
-  V slope, threshold;
+  V slope, threshold, begin;  // the slope counts below `begin`: nowhere if it is 0, which times infinity would be NaN
   float high, low;
+  bool is_relu6;
   ENGINE_INLINE explicit GeneralRelu(const float* p)
       : slope(broadcast<V>(p[0])),
         threshold(broadcast<V>(p[2])),
+        begin(broadcast<V>(p[0] == 0.0f ? -kInfinity : p[2])),
         high(p[1]),
-        low(p[1] < kInfinity || p[2] == 0.0f ? 0.0f : -kInfinity) {}
+        low(p[1] < kInfinity || p[2] == 0.0f ? 0.0f : -kInfinity),
+        is_relu6(p[1] == 6.0f && p[2] == 0.0f) {}
   ENGINE_INLINE V forward(V z) const {
-    const V above = select(z <= threshold, V{}, z);
-    const V below = select(z < threshold, threshold - z, V{});
-    return at_most(at_least(above, low), high) - slope * below;
+    const V above = at_least(select(z <= threshold, V{}, z), low);
+    const V below = select(z < begin, threshold - z, V{});
+    return (is_relu6 ? at_most_open(above, high) : at_most(above, high)) - slope * below;
   }
   ENGINE_INLINE V backward(V dy, V z) const {
-    const V inner = select(z == high, 0.5f * dy, select(z == low, 0.5f * dy, dy));
+    const float at_high = high == kInfinity ? 1.0f : is_relu6 ? 0.0f : 0.5f;
+    const V inner = select(z == high, at_high * dy, select(z == low, 0.5f * dy, dy));
     const V above = select((z > threshold) & (z >= low) & (z <= high), inner, V{});
-    return above + select(z < threshold, slope * dy, V{});
+    return above + select(z < begin, slope * dy, V{});
   }
 };
 

@@ -53,6 +53,20 @@ def test_functions(name: str) -> None:
     assert_same(derivatives(lambda x: function(engine.ops, x)), in_keras(lambda x: function(keras.ops, x)))
 
 
+@pytest.mark.parametrize("max_value", [None, 1.0, 2.0, 6.0])
+@pytest.mark.parametrize("threshold", [0.0, 0.5, 1.0, -1.0])
+def test_relu_at_its_corners_and_infinities(max_value: float | None, threshold: float) -> None:
+    places = (-np.inf, -7.0, -1.0, -0.0, 0.0, 0.5, 1.0, 2.0, 5.0, 6.0, 7.0, np.inf)
+    for negative_slope in (0.0, 0.1, 1.0):
+        options = {"max_value": max_value, "threshold": threshold, "negative_slope": negative_slope}
+        value, slope, _ = in_keras(lambda x, options=options: keras.activations.relu(x, **options), places)
+        found = derivatives(lambda x, options=options: engine.activations.relu(x, **options), places)
+        x = np.float32(places)[:, None]
+        for each in (found[0], engine.activations.relu(x, **options)[:, 0]):
+            np.testing.assert_allclose(each, value, rtol=1e-6, err_msg=str(options))
+        np.testing.assert_allclose(found[1], slope, rtol=1e-6, err_msg=str(options))
+
+
 @pytest.mark.parametrize("options", RELU_OPTIONS)
 def test_relu_with_arguments(options: dict[str, float]) -> None:
     wanted = in_keras(lambda x: keras.activations.relu(x, **options))

@@ -94,8 +94,14 @@ inline RecordedNumber softplus(RecordedNumber x) { return RecordedNumber::of(Map
 inline RecordedNumber power(RecordedNumber x, float y) { return RecordedNumber::of(MapOp::kPower, x, y); }
 inline RecordedNumber minimum(RecordedNumber a, RecordedNumber b) { return RecordedNumber::of(MapOp::kMinimum, a, b); }
 inline RecordedNumber maximum(RecordedNumber a, RecordedNumber b) { return RecordedNumber::of(MapOp::kMaximum, a, b); }
-inline RecordedNumber at_most(RecordedNumber x, float most) { return minimum(x, most); }
-inline RecordedNumber at_least(RecordedNumber x, float least) { return maximum(x, least); }
+// An infinite limit is none, at which a derivative would have a corner.
+inline RecordedNumber at_most(RecordedNumber x, float most) {
+  return most == formulas::kInfinity ? x : minimum(x, most);
+}
+inline RecordedNumber at_least(RecordedNumber x, float least) {
+  return least == -formulas::kInfinity ? x : maximum(x, least);
+}
+inline RecordedNumber at_most_open(RecordedNumber x, float most) { return select(x >= most, most, x); }
 inline RecordedNumber clamp(RecordedNumber x, float low, float high) {
   return select(x < low, low, select(x > high, high, x));
 }

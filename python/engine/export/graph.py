@@ -522,9 +522,11 @@ def _activation(operation: Operation, _: Iterator[Float32], rows: int, width: in
     if name != "linear":
         parameters = tuple(map(_rounded, operation.get("parameters", ())))
         if name == "general_relu":
-            # Below this number the function is the line with the slope. With a maximum it is at least 0.
-            high, threshold = parameters[1:]
-            parameters += (max(threshold, 0.0) if high < math.inf else threshold,)
+            # Below the threshold the function is the line with the slope, if that isn't 0; up to the number that is added, the
+            # other part is 0. With a maximum that is at least 0.
+            slope, high, threshold = parameters
+            zero_to = max(threshold, 0.0) if high < math.inf else threshold
+            parameters = (slope, high, threshold if slope else -math.inf, zero_to)
         if name in ACTIVATIONS or name in FUNCTIONS:
             yield Step(name, rows, width, width, {"parameters": parameters}, {})
         else:  # by the formula of the core
