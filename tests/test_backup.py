@@ -294,6 +294,21 @@ def test_backups_of_steps_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         model.fit(x, y, verbose=0, callbacks=[BackupAndRestore(tmp_path / "c")])
 
 
+def test_a_refused_backup_leaves_optimizers_as_they_were(tmp_path: Path) -> None:
+    x, y = data()
+    Pair.compiled(False).fit(
+        x, y, verbose=0, callbacks=[BackupAndRestore(tmp_path / "b", delete_checkpoint=False)]
+    )
+    other = Pair.compiled(False)
+    other.optimizers[1] = keras.optimizers.SGD(0.1)  # without momentum
+    with pytest.raises(ValueError, match="backup of another training"):
+        other.fit(x, y, verbose=0, callbacks=[BackupAndRestore(tmp_path / "b")])
+    assert not any(each.built for each in other.optimizers)
+    assert [len(each.variables) for each in other.optimizers] == [2, 2]
+    other.fit(x, y, batch_size=len(x), epochs=2, verbose=0)
+    assert [int(each.iterations) for each in other.optimizers] == [2, 2]
+
+
 def test_arguments(tmp_path: Path, blobs: Blobs) -> None:
     with pytest.raises(ValueError, match="Empty `backup_dir` argument passed"):
         BackupAndRestore("")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
@@ -264,3 +266,66 @@ def test_an_evaluation_without_data_says_so(blobs: Blobs) -> None:
 
     with pytest.raises(ValueError, match="this evaluation yielded batches before, but no more now"):
         trained(Numbered(blobs), validation_data=Shrinking(), epochs=2)
+
+
+class Watched(keras.utils.PyDataset):
+    """Five batches; `alive` tells which of those that it has made still exist."""
+
+    def __init__(self, count: int = 5) -> None:
+        super().__init__()
+        self.count, self.made = count, list[Any]()
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Any:
+        x = np.full((4, 3), index, np.float32)
+        self.made.append(weakref.ref(x))
+        return x, np.zeros((4, 1), np.float32)
+
+    @property
+    def alive(self) -> int:
+        gc.collect()
+        return sum(each() is not None for each in self.made)
+
+
+@pytest.mark.parametrize("own_step", [False, True])
+@pytest.mark.parametrize("form", ["generator", "iterable", "data set"])
+def test_each_batch_is_freed_when_the_next_one_is_trained(form: str, own_step: bool) -> None:
+    class Model(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = keras.layers.Dense(1)
+
+        def call(self, x: Any) -> Any:
+            return self.dense(x)
+
+        if own_step:
+
+            def train_step(self, data: Any) -> Any:
+                return super().train_step(data)
+
+    class Iterable:
+        def __iter__(self) -> Iterator[Any]:
+            return (data[index] for index in range(5))
+
+    data, alive = Watched(), list[int]()
+    model = Model()
+    model.compile("sgd", "mse")
+    seen = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: alive.append(data.alive))
+    given = {"generator": (data[index] for index in range(10)), "iterable": Iterable(), "data set": data}[
+        form
+    ]
+    steps = 5 if form == "generator" else None
+    model.fit(given, epochs=2, steps_per_epoch=steps, verbose=0, callbacks=[seen])
+    assert alive == [1] * 10
+
+
+def test_a_data_set_without_batches_is_refused_plainly() -> None:
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    for call in (model.fit, model.evaluate, model.predict):
+        with pytest.raises(ValueError, match="`x`, of type Watched, yields no batches"):
+            call(Watched(0), verbose=0)
+    with pytest.raises(ValueError, match="`validation x`, of type Watched, yields no batches"):
+        model.fit(Watched(), validation_data=Watched(0), verbose=0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +14,7 @@ from common import assert_all_equal
 import engine as keras
 from engine import layers, losses, ops
 from engine._tracing import dispatch, lazy
+from engine.models import functions
 
 RNG = np.random.default_rng(7)
 X = RNG.normal(size=(6, 4)).astype(np.float32)
@@ -411,8 +414,6 @@ def test_losses_of_layers_are_recorded() -> None:
 
 
 def test_the_same_structure_is_compiled_once() -> None:
-    from engine.models import functions
-
     model, scale = dense_model(), keras.Variable(1.0)
 
     def step(factor: float) -> Any:
@@ -426,6 +427,26 @@ def test_the_same_structure_is_compiled_once() -> None:
     np.testing.assert_allclose(first[2], 3 * first[0], rtol=1e-5)
     np.testing.assert_allclose(step(4.5), 4.5 * first[0], rtol=1e-5)
     assert len(functions._functions) == count
+
+
+def test_layers_that_a_tape_has_called_are_freed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But those of the last functions, which stay compiled."""
+    monkeypatch.setattr(functions, "_MOST_FUNCTIONS", 2)
+    x = np.ones((4, 3), np.float32)
+
+    def called(layer: Any) -> Any:
+        with keras.GradientTape() as tape:
+            loss = ops.sum(layer(x, training=True))
+        np.asarray(tape.gradient(loss, layer.trainable_variables)[0])
+        return weakref.ref(layer)
+
+    kinds = [
+        layers.BatchNormalization,
+        lambda: keras.Sequential([keras.Input((3,)), layers.Dense(2), layers.BatchNormalization()]),
+    ]
+    found = [called(make()) for make in kinds for _ in range(8)]
+    gc.collect()
+    assert sum(each() is not None for each in found) <= 2
 
 
 def test_results_that_are_kept_hold_no_batches() -> None:

@@ -112,7 +112,8 @@ class Stream(Source):
         self._started: Iterator[Any] | None = (
             None  # the pass from which `example` took the first batch, put back
         )
-        self._example: Samples | None = None
+        self._example: Samples | None = None  # until the first pass begins, which reads it again
+        self._known: tuple[Shape, list[str] | None] | None = None  # what the first batch has told
         self._class_weight: object = None
 
     @property
@@ -122,30 +123,35 @@ class Stream(Source):
     @property
     def sample_shape(self) -> Shape:
         """The shape of one sample, which the first batch tells."""
-        return self.example.sample_shape
+        return self._told_by_example[0]
 
     @property
     def feature_names(self) -> list[str] | None:
         """The names of the columns, which the first batch tells; None if it has no names."""
-        return self.example.feature_names
+        return self._told_by_example[1]
+
+    @property
+    def _told_by_example(self) -> tuple[Shape, list[str] | None]:
+        if self._known is None:
+            self._known = self.example.sample_shape, self.example.feature_names
+        return self._known
 
     @property
     def example(self) -> Samples:
-        """The first batch."""
+        """The first batch, before the first pass."""
         if self._example is None:
-            if is_indexed(self._data):
-                first = self._data[0]
-            else:
-                batches = raw_batches(self._data)
-                first_batches = list(islice(batches, _REPLAYED if self._replays else 1))
-                if not first_batches:
-                    msg = f"`{self._name}`, of type {type(self._data).__name__}, yields no batches: it must begin anew each time, and yield one at least"
-                    raise ValueError(msg)
-                first = first_batches[0]
-                if self._replays:
-                    self._replayed = first_batches
-                else:
-                    self._started = chain(first_batches, batches)
+            batches = raw_batches(self._data)
+            if is_indexed(self._data):  # whose workers need not begin for one batch
+                batches = (self._data[0] for _ in range(number_of_batches(self._data) != 0))
+            first_batches = list(islice(batches, _REPLAYED if self._replays else 1))
+            if not first_batches:
+                msg = f"`{self._name}`, of type {type(self._data).__name__}, yields no batches: it must begin anew each time, and yield one at least"
+                raise ValueError(msg)
+            first = first_batches[0]
+            if self._replays:
+                self._replayed = first_batches
+            elif not is_indexed(self._data):
+                self._started = chain(_emptied(first_batches), batches)
             self._example = self._samples(first, 0)
         return self._example
 
@@ -155,8 +161,11 @@ class Stream(Source):
 
     def chunks(self, batch_size: int, shuffle: Shuffle | None) -> Iterator[Chunk]:
         """Yields the batches of one pass. A generator continues where the pass before ended."""
-        if self._replays:
+        if self._replays and not self._replayed:
             _ = self.example  # reads the batches that are replayed
+        if self._example is not None:
+            _ = self._told_by_example
+            self._example = None
         batches = self._started or raw_batches(self._data, shuffle not in (None, "none"))
         self._started = None
         for number, batch in enumerate(chain(self._replayed, batches)):
@@ -181,6 +190,12 @@ class Stream(Source):
 
     def _samples(self, batch: object, number: int) -> Samples:
         return self._check(batch, number).with_class_weight(self._class_weight)
+
+
+def _emptied(batches: list[Any]) -> Iterator[Any]:
+    """Yields the batches of a list, which it removes from there so that they don't stay alive."""
+    while batches:
+        yield batches.pop(0)
 
 
 def is_indexed(x: Any) -> bool:

@@ -504,6 +504,15 @@ class Compiled:
             entry.metric._resolve(*form) for entry, form in zip(self._entries, forms, strict=True)
         ]
 
+    @property
+    def resolved_metrics(self) -> tuple[list[tuple[bool, int]] | None, list[metrics.Metric]]:
+        """What `resolve_metrics` got, and what it has settled; it can be assigned, to undo a later one."""
+        return self.metric_forms, self._resolved
+
+    @resolved_metrics.setter
+    def resolved_metrics(self, before: tuple[list[tuple[bool, int]] | None, list[metrics.Metric]]) -> None:
+        self.metric_forms, self._resolved = before
+
     def update_metrics(self, targets: Sequence[Any], outputs: Sequence[Any], weights: Sequence[Any]) -> None:
         """Adds a batch to the metrics. The arguments are those of `computed_loss`."""
         self.resolve_by_batch(targets, outputs)

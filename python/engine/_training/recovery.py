@@ -112,6 +112,16 @@ class _TrainingState(NamedTuple):
     """Where the random numbers of each compiled step began; None for a step that can't be compiled."""
 
 
+class _Earlier(NamedTuple):
+    """What `Recovery.load` may change."""
+
+    facts: Mapping[str, Any]
+    """Those of the model."""
+    optimizers: list[Snapshot]
+    metrics: Any
+    """Which metrics are meant."""
+
+
 class _RandomState(NamedTuple):
     """The global random states of the engine, NumPy and Python."""
 
@@ -144,7 +154,7 @@ class Recovery:
         self.refused = False
         """Whether the last file that was read is damaged, or the backup of another training."""
         self._state: _TrainingState
-        self._earlier: tuple[Mapping[str, Any], list[Snapshot]]
+        self._earlier: _Earlier
 
     @property
     def _runner(self) -> Runner:
@@ -247,44 +257,53 @@ class Recovery:
         from engine.saving.npz import Npz
 
         self.refused = True
+        self._earlier = _Earlier(self._model._facts, self._snapshots(), self._compiled.resolved_metrics)
         with understood(path), Npz().open(path) as reader:
             info = _parsed(reader.text(_TRAINING))
             arrays = _arrays_in(reader, info["counts"])
-            self._require_same(arrays, info)
-            facts = _mapping(info["facts"], "facts")
-            self._require_same_columns(facts.get("feature_names"))
-            if info["metric_forms"] is not None:
-                self._compiled.resolve_metrics(
-                    [
-                        (bool(indices), integer(outputs, "metric_forms", 1))
-                        for indices, outputs in _listed(info["metric_forms"], "metric_forms")
-                    ]
-                )
-            resumed, state = _resumed_of(path, info, arrays), self._state_of(info, arrays)
-            indices = facts["class_indices"]
-            several = len(self._compiled.losses) > 1
-            every = _listed(indices, "class_indices", len(self._compiled.losses)) if several else [indices]
-            kinds = isinstance(facts["seeds"], list) and isinstance(facts["declared_shape"], bool)
-            if not (kinds and all(isinstance(flag, bool | None) for flag in every)):
-                msg = (
-                    "`facts` must have `seeds`, a list, `declared_shape`, True or False, and `class_indices`, True, False or None, "
-                    f"or a list of these; got {facts!r:.200}"
-                )
-                raise ValueError(msg)
-            self._earlier = self._model._facts, self._snapshots()
             try:
-                self._model._restore_facts(facts)
+                resumed, state = self._checked(path, info, arrays)
             except BaseException:
                 self.undo()
                 raise
         self.resumed, self._state, self.refused = resumed, state, False
 
+    def _checked(self, path: Path, info: Mapping[str, Any], arrays: Arrays) -> tuple[Resumed, _TrainingState]:
+        """Returns what a file holds; ValueError or TypeError if it is damaged, or the backup of another training.
+
+        For that it makes the state of the optimizers, settles the metrics, and restores the facts of the model.
+        """
+        self._require_same(arrays, info)
+        facts = _mapping(info["facts"], "facts")
+        self._require_same_columns(facts.get("feature_names"))
+        if info["metric_forms"] is not None:
+            self._compiled.resolve_metrics(
+                [
+                    (bool(indices), integer(outputs, "metric_forms", 1))
+                    for indices, outputs in _listed(info["metric_forms"], "metric_forms")
+                ]
+            )
+        resumed, state = _resumed_of(path, info, arrays), self._state_of(info, arrays)
+        indices = facts["class_indices"]
+        several = len(self._compiled.losses) > 1
+        every = _listed(indices, "class_indices", len(self._compiled.losses)) if several else [indices]
+        kinds = isinstance(facts["seeds"], list) and isinstance(facts["declared_shape"], bool)
+        if not (kinds and all(isinstance(flag, bool | None) for flag in every)):
+            msg = (
+                "`facts` must have `seeds`, a list, `declared_shape`, True or False, and `class_indices`, True, False or None, "
+                f"or a list of these; got {facts!r:.200}"
+            )
+            raise ValueError(msg)
+        self._model._restore_facts(facts)
+        return resumed, state
+
     def undo(self) -> None:
         """Undoes the changes of `load`. It is called instead of `apply` if the data turn out to be others."""
-        facts, optimizers = self._earlier
-        self._model._restore_facts(facts)
-        self._model._note_declared_shape(facts["declared_shape"])
-        self._restore_optimizers(optimizers)
+        earlier = self._earlier
+        self._model._restore_facts(earlier.facts)
+        self._model._note_declared_shape(earlier.facts["declared_shape"])
+        self._restore_optimizers(earlier.optimizers)
+        self._compiled.resolved_metrics = earlier.metrics
         self.refused = True
 
     def apply(self) -> None:

@@ -652,10 +652,13 @@ def _concrete(node: Node, count: int) -> Node:
     return Node(node.kind, inputs, shape_for_samples(node.shape, count), fields)
 
 
-_changed_by: weakref.WeakKeyDictionary[Any, dict[Any, tuple[frozenset[Any], Dependencies]]] = (
+_changed_by: weakref.WeakKeyDictionary[Any, dict[Any, tuple[weakref.WeakSet[Any], int, Dependencies]]] = (
     weakref.WeakKeyDictionary()
 )
-"""What `changed_by` has found and what that depends on, by the part and the other arguments."""
+"""What `changed_by` has found, how many these are, and what that depends on, by the part and the other arguments.
+
+The part may be among what is found, which must not keep it alive.
+"""
 
 
 def changed_by(part: Any, samples: Sequence[Any], training: bool | None, arguments: Any) -> frozenset[Any]:
@@ -672,10 +675,12 @@ def changed_by(part: Any, samples: Sequence[Any], training: bool | None, argumen
     of_part = _changed_by.setdefault(part, {})
     key = (tuple(samples), training, arguments)
     known = of_part.get(key)
-    if known is None or not known[1].are_unchanged:
-        dependencies = Dependencies()
-        known = of_part[key] = _changed_in(part, samples, training, arguments, dependencies), dependencies
-    return known[0]
+    if known is not None and known[2].are_unchanged and len(owners := frozenset(known[0])) == known[1]:
+        return owners
+    dependencies = Dependencies()
+    found = _changed_in(part, samples, training, arguments, dependencies)
+    of_part[key] = weakref.WeakSet(found), len(found), dependencies
+    return found
 
 
 def _changed_in(

@@ -617,11 +617,15 @@ class Optimizer(Spec):
     def _snapshot(self) -> Snapshot:
         """Returns a copy of the whole state, bit by bit."""
         rate = self._rate if isinstance(self._rate, float) else None
-        return Snapshot(self._batches, rate, {} if self._state is None else raw_state(self._state))
+        if self._state is None:
+            return Snapshot(self._batches, rate, {}, built=False)
+        return Snapshot(self._batches, rate, raw_state(self._state))
 
     def _restore(self, snapshot: Snapshot) -> None:
         """Restores the state that `_snapshot` returned."""
-        if self._state is not None:
+        if not snapshot.built:
+            self._state, self._tracked, self._stepper, self._slot_variables = None, [], None, None
+        elif self._state is not None:
             write_raw_state(self._state, snapshot.arrays)
             self._batches = snapshot.batches
         if snapshot.rate is not None:

@@ -66,6 +66,8 @@ class Snapshot(NamedTuple):
     """The learning rate; None if a schedule or a function computes it."""
     arrays: Mapping[str, Sequence[Float32]]
     """Raw state arrays, one for each weight, by kind and number, such as "slot 0"."""
+    built: bool = True
+    """Whether there is a state."""
 
 
 def raw_state(state: OptimizerState) -> dict[str, list[Float32]]:
