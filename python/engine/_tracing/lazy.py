@@ -756,7 +756,7 @@ def _wrapped(value: Any, trace: LazyTrace, part: Any) -> Any:
 
 
 def recorded_with_mask(value: Any, trace: LazyTrace, part: Any) -> RecordedArray:
-    """Does what `as_recorded` does for an input of a layer or a model, and keeps the mask of a tensor, or of an array of another trace."""
+    """Returns an input of a layer or a model as `as_recorded` does, with the mask of a tensor, or of an array of another trace."""
     array, mask = as_recorded(value, trace), mask_of(value)
     if array is value or mask is None:
         return array

@@ -871,9 +871,9 @@ class Layer(Part, Leaf, Spec):
 
         Args:
             args: `inputs`, the first argument of `call`: samples (n, ...), or a symbolic input, as returned by `Input` or
-                a layer. Custom layers get integers as integers. `training`: whether the layer behaves as in training. The default is False, but True for layers that
-                augment images. If the input is symbolic, the model uses this value when it is called without
-                `training`. `mask`: bool array (n, ...), False for timesteps to ignore, for layers that use masks; default
+                a layer. Custom layers get integers as integers. `training`: whether the layer behaves as in training. The
+                default is False, but True for layers that augment images. If the input is symbolic, the model uses this value
+                when it is called without `training`. `mask`: bool array (n, ...), False for timesteps to ignore, for layers that use masks; default
                 the mask of the previous layer. Then what the `call` of a custom layer has as further parameters: arrays,
                 numbers or other values. If the input is symbolic, the model passes them on in every batch.
             options: the same by keyword.

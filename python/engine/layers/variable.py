@@ -53,7 +53,9 @@ class View(NamedTuple):
 
 
 class Variable(StoredArray, Versioned):
-    """An array that can be assigned, such as a weight of a layer. As an attribute of a layer or model with a `call`, it is one of that.
+    """An array that can be assigned, such as a weight of a layer.
+
+    As an attribute of a layer or a model with a `call`, it is a weight of that.
 
     NumPy's functions, those of `keras.ops` and arithmetic read its current values. Optimizers step it by
     `apply_gradients`, and gradient tapes watch it if it is trainable.

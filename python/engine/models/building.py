@@ -233,6 +233,21 @@ def program_for(model: ModelInterface, shape: Shape, compiled: Compiled | None =
     return program
 
 
+def output_shapes_for(model: ModelInterface, graph: BuiltGraph, sample: Shape) -> list[Shape]:
+    """Returns the shape of each output for samples of a shape.
+
+    Args:
+        model: the model.
+        graph: that which read the samples, and may not be built yet.
+        sample: the shape.
+    """
+    return (
+        graph.output_shapes_for(sample)
+        if graph.output_shapes
+        else model._output_shapes_for(inputs_in(sample))
+    )
+
+
 def _compile_program(
     model: ModelInterface, graph: BuiltGraph, compiled: Compiled, known: Sequence[Shape]
 ) -> None:

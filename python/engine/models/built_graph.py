@@ -34,7 +34,7 @@ class BuiltGraph(LayerGraph):
     operations: Sequence[Operation] = ()
     """The operations of the program."""
     sample_shape: Shape | None = None
-    """Of one sample as the core reads it: several inputs lie side by side. None before it is known, or if that has no fixed length."""
+    """Of one sample as the core reads it: several inputs lie side by side. None before it is known, or without a fixed length."""
     output_shapes: list[Shape] = field(default_factory=list)
     """The shape of one sample of each output, with None for lengths that depend on those of the samples."""
     output_shape: Shape | None = None

@@ -34,7 +34,14 @@ from engine._training.runner import CoreRunner, Runner, StepRunner
 from engine._training.step_batches import StepArrays, batch_of_steps, samples_of_steps, unpacked_batch
 from engine.callbacks.base import Logs, Mode
 from engine.losses.traced import TracedLoss
-from engine.models.building import apply_compiled, program_for, shapes_of_leaves, suits, trainable_in
+from engine.models.building import (
+    apply_compiled,
+    output_shapes_for,
+    program_for,
+    shapes_of_leaves,
+    suits,
+    trainable_in,
+)
 from engine.models.compiled_steps import CompilableStep
 from engine.models.first_inputs import build_for_data, read_inputs
 from engine.models.network import paths_to_outputs
@@ -45,7 +52,7 @@ if TYPE_CHECKING:
     from engine.models.model_interface import ModelInterface
 
 
-class Given(NamedTuple):
+class DataArguments(NamedTuple):
     """Samples with their targets and weights as the user gave them, and what is known of them."""
 
     x: Any
@@ -84,11 +91,11 @@ class Execution(ABC):
         self._model._require_compiled()
 
     @abstractmethod
-    def samples(self, given: Given) -> Samples:
+    def samples(self, arguments: DataArguments) -> Samples:
         """Returns arrays, checked, in the form that the runner reads."""
 
     @abstractmethod
-    def _batch(self, batch: Given, number: int) -> Samples:
+    def _batch(self, batch: DataArguments, number: int) -> Samples:
         """Returns batch `number` of a source of batches, which `batch.x` is, as `samples` returns arrays."""
 
     @abstractmethod
@@ -140,17 +147,19 @@ class Execution(ABC):
         """
         prefix = "" if like is None else "validation "
         names = self._model._feature_names if like is None else like.feature_names
-        given = Given(x, y, sample_weight, prefix, None if like is None else like.sample_shape, names)
+        arguments = DataArguments(
+            x, y, sample_weight, prefix, None if like is None else like.sample_shape, names
+        )
 
         def check(batch: object, number: int) -> Samples:
-            nonlocal given  # the columns of the first batch are those of the others
-            samples = self._batch(given._replace(x=batch), number)
-            if given.names is None:
-                given = given._replace(names=samples.feature_names)
+            nonlocal arguments  # the columns of the first batch are those of the others
+            samples = self._batch(arguments._replace(x=batch), number)
+            if arguments.names is None:
+                arguments = arguments._replace(names=samples.feature_names)
             return samples
 
         if not yields_batches(x):
-            return self.samples(given)
+            return self.samples(arguments)
         for name, value in (("y", y), ("sample_weight", sample_weight)):
             if value is not None:
                 msg = (
@@ -162,7 +171,7 @@ class Execution(ABC):
 
     def split_validation(
         self,
-        given: tuple[object, object, object],
+        data: tuple[object, object, object],
         class_weight: object,
         validation_data: object,
         validation_split: float,
@@ -173,14 +182,14 @@ class Execution(ABC):
         """Returns the data to train on, with the weights of classes, and the data to validate with, which `testing` runs.
 
         Args:
-            given: the arguments x, y and sample_weight of `fit`.
+            data: the arguments x, y and sample_weight of `fit`.
             class_weight: as given, as all others.
             validation_data: see `fit`.
             validation_split: see `fit`.
             stratify: see `fit`.
             testing: how the batches of validations are run.
         """
-        source = self.source(*given)
+        source = self.source(*data)
         share = below_one(validation_split, "validation_split")
         if flag(stratify, "stratify") and (validation_data is not None or share == 0):
             msg = "`stratify=True` says how `validation_split` splits, which isn't at work here"
@@ -195,7 +204,7 @@ class Execution(ABC):
                 raise ValueError(msg)
             source, held_out = source.split(share, stratify)
             if type(testing) is not type(self):
-                whole = cast("Samples", testing.source(*given))
+                whole = cast("Samples", testing.source(*data))
                 held_out = whole.split(share, stratify)[1]
         source = source.with_class_weight(self.class_weights(class_weight))
         if validation_data is not None:
@@ -265,14 +274,14 @@ class CoreExecution(Execution):
             compiled.trains = True
             compiled.require_reduction()
 
-    def samples(self, given: Given) -> Samples:
+    def samples(self, arguments: DataArguments) -> Samples:
         """Returns arrays, checked against the model and the loss. It doesn't build the model."""
         model, compiled = self._model, self._compiled
-        x, y, sample_weight, prefix, shape, names = given
-        _, rows, columns = read_inputs(
+        x, y, sample_weight, prefix, shape, names = arguments
+        graph, rows, columns = read_inputs(
             model, x, lambda data: data.checked(x, f"{prefix}x", shape, names), builds=False
         )
-        shapes = model._output_shapes_of(sample_shape_of(rows))
+        shapes = output_shapes_for(model, graph, sample_shape_of(rows))
         form = OutputData(compiled, model._built_graph.output_form)
         targets, weights = form.targets_and_weights(
             y, sample_weight, len(rows), prefix, self._entry_of_output
@@ -297,7 +306,7 @@ class CoreExecution(Execution):
                 compiled.require_python_metrics(output.form.shape, number)
         return Samples(CoreArrays(rows, outputs, prefix), columns)
 
-    def _batch(self, batch: Given, number: int) -> Samples:
+    def _batch(self, batch: DataArguments, number: int) -> Samples:
         x, y, sample_weight = unpacked(batch.x, f"batch {number} of {batch.prefix}x")
         prefix = f"{batch.prefix}batch {number} "
         return self.samples(batch._replace(x=x, y=y, sample_weight=sample_weight, prefix=prefix))
@@ -366,13 +375,13 @@ class StepExecution(Execution):
         """The names of the metrics, which the logs may have."""
         return list(self._model.get_metrics_result())
 
-    def samples(self, given: Given) -> Samples:
+    def samples(self, arguments: DataArguments) -> Samples:
         """Returns arrays in the structure in which the user gave them. A step may take samples of any shape."""
-        x, y, sample_weight, prefix, _, names = given
+        x, y, sample_weight, prefix, _, names = arguments
         x = columns_by_name(x) if len(self._model._built_graph.input_layers) > 1 else x
         return samples_of_steps(x, y, sample_weight, prefix, names, indices=self._indices)
 
-    def _batch(self, batch: Given, number: int) -> Samples:
+    def _batch(self, batch: DataArguments, number: int) -> Samples:
         return batch_of_steps(batch.x, f"{batch.prefix}batch {number} ", batch.names, indices=self._indices)
 
     def _unpacked(self, validation_data: Any) -> tuple[Any, Any, Any]:

@@ -288,7 +288,7 @@ def _compiled(request: Request, varying: Sequence[int]) -> Function:
     return Function(program, lowering.draws, changed, private, kept_alive, lowering.dependencies)
 
 
-class _Recorded(Flattening):
+class _FunctionFlattening(Flattening):
     """The leaves of functions: also layers whose gradient is written by hand are recorded.
 
     Args:
@@ -326,7 +326,7 @@ class _Recorded(Flattening):
         return by_rule
 
 
-class FunctionLowering(_Recorded):
+class FunctionLowering(_FunctionFlattening):
     """The core's operations for a request.
 
     Args:
@@ -686,7 +686,7 @@ def changed_by(part: Any, samples: Sequence[Any], training: bool | None, argumen
 def _changed_in(
     part: Any, samples: Sequence[Any], training: bool | None, arguments: Any, dependencies: Dependencies
 ) -> frozenset[Any]:
-    search = _Recorded(dependencies)
+    search = _FunctionFlattening(dependencies)
     inputs = [Value(-1 - number, sample) for number, sample in enumerate(samples)]
     try:
         with dependencies.collecting():

@@ -58,7 +58,6 @@ from engine._core_interface.cpp import (
     write_arrays,
 )
 from engine._data.exact_integers import Reading
-from engine._data.several_arrays import inputs_in
 from engine._data.sources import Source
 from engine._data.value_table import keeping_values
 from engine._gradients.tape import GradientTape
@@ -117,7 +116,7 @@ from engine.models.building import (
 from engine.models.built_graph import BuiltGraph
 from engine.models.compiled_steps import CompiledStep
 from engine.models.diagram import Box, diagram, node_numbers
-from engine.models.execution import CoreExecution, Execution, Given, StepExecution
+from engine.models.execution import CoreExecution, DataArguments, Execution, StepExecution
 from engine.models.first_inputs import build_for_shapes, build_for_symbols
 from engine.models.functional_config import (
     beside_graph,
@@ -413,15 +412,16 @@ class Model(Part, SaysWhatIsLeftOut):
                 outputs as `metrics`.
             run_eagerly: whether steps of the model's class, such as its `train_step`, run as they are written, batch by batch.
                 What the core computes itself is compiled in any case.
-            steps_per_execution: after how many batches `fit`, `evaluate` and `predict` call the hooks for batches of callbacks. Without
-                such hooks, a whole epoch runs in one call whatever it is.
+            steps_per_execution: after how many batches `fit`, `evaluate` and `predict` call the hooks for batches of
+                callbacks. Without such hooks, a whole epoch runs in one call whatever it is.
             jit_compile: Ignored. Keras accepts it.
             auto_scale_loss: Ignored. No gradient is rounded to float16 under any dtype policy, so that no loss has to be scaled.
             device: where the model keeps its weights and computes from now on: "cpu", "cuda", "cuda:0", ...; None leaves
                 it where it is.
 
         Raises:
-            ValueError: for an unknown name, a device that isn't there, or a metric that doesn't match the loss. The model is unchanged then.
+            ValueError: for an unknown name, a device that isn't there, or a metric that doesn't match the loss. The model is
+                unchanged then.
         """
         run_eagerly = flag(run_eagerly, "run_eagerly")
         steps_per_execution = integer(steps_per_execution, "steps_per_execution", 1)
@@ -740,9 +740,9 @@ class Model(Part, SaysWhatIsLeftOut):
             require_verbose(verbose)
             hooks = CallbackList(callbacks, add_history=True)
             with execution.restoring_loss_on_error():
-                given = x, y, sample_weight
+                data = x, y, sample_weight
                 source, held_out = execution.split_validation(
-                    given, class_weight, validation_data, validation_split, stratify, testing=testing
+                    data, class_weight, validation_data, validation_split, stratify, testing=testing
                 )
                 names = [*execution.names, *(f"val_{name}" for name in testing.names if validates)]
                 ends = goals(names, self._direction_of, target, time_budget, validates=validates)
@@ -867,7 +867,7 @@ class Model(Part, SaysWhatIsLeftOut):
             self._built_graph.forget_penalties()
             weights = weights_of_batch(sample_weight, x)
             with execution.restoring_loss_on_error():
-                samples = execution.samples(Given(x, y, weights, names=self._feature_names))
+                samples = execution.samples(DataArguments(x, y, weights, names=self._feature_names))
                 samples = samples.with_class_weight(execution.class_weights(class_weight))
                 execution.ready([samples], trains=True)
             logs = logs_of_batch(execution.runner("train"), samples, "none")
@@ -902,7 +902,7 @@ class Model(Part, SaysWhatIsLeftOut):
             self._built_graph.forget_penalties()
             weights = weights_of_batch(sample_weight, x)
             with execution.restoring_loss_on_error():
-                samples = execution.samples(Given(x, y, weights, names=self._feature_names))
+                samples = execution.samples(DataArguments(x, y, weights, names=self._feature_names))
                 execution.ready([samples], trains=False)
             return execution.returned(logs_of_batch(execution.runner("test"), samples, None), as_dict)
 
@@ -1215,15 +1215,6 @@ class Model(Part, SaysWhatIsLeftOut):
         if self._body is None:
             return self.add_weight(*args, **options)
         return self._body.add_variable(*args, **options)
-
-    def _output_shapes_of(self, sample: Shape) -> list[Shape]:
-        """The shape of each output for samples of shape `sample`, as the core reads them."""
-        known = (
-            self._built_graph.output_shapes
-        )  # None in it stands for a length that depends on that of the sample
-        if known and not any(None in shape for shape in known):
-            return known
-        return self._output_shapes_for(inputs_in(sample))
 
     # Checks of data.
 

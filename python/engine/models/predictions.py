@@ -50,9 +50,9 @@ from engine._training.prediction import (
 from engine._training.step_batches import batches_of
 from engine.callbacks import CallbackList
 from engine.config import _capped_steps
-from engine.models.building import program_for
+from engine.models.building import output_shapes_for, program_for
 from engine.models.built_graph import BuiltGraph
-from engine.models.execution import Given, StepExecution
+from engine.models.execution import DataArguments, StepExecution
 from engine.models.first_inputs import build_for_data, read_inputs
 from engine.models.input_data import InputData
 from engine.models.layer_by_layer import call_by_layer, masks_of_outputs
@@ -103,7 +103,7 @@ def predicted(  # noqa: PLR0917 # those of `predict`
     limit = _capped_steps(limit, math.ceil(len(rows) / size))
     used = rows if limit is None else part_of(rows, 0, limit * size)
     sample = sample_shape_of(rows)
-    shapes = graph.output_shapes_for(sample) if graph.output_shapes else model._output_shapes_of(sample)
+    shapes = output_shapes_for(model, graph, sample)
     target = None if out is None else target_for(out, shape_of_one_output(model, shapes, "out"), used)
     if graph.program is None:  # now that all arguments are known to be right
         graph, rows, x = read_inputs(model, given, read)
@@ -138,7 +138,7 @@ def predicted(  # noqa: PLR0917 # those of `predict`
 def predicted_batch(model: ModelInterface, x: Any) -> Any:
     """Returns what `Model.predict_on_batch` does."""
     if model._has_predict_step:
-        samples = StepExecution(model).samples(Given(x, names=model._feature_names))
+        samples = StepExecution(model).samples(DataArguments(x, names=model._feature_names))
         batch = next(batches_of(samples, len(samples)))
         return tree.map_structure(np.asarray, model.predict_step(batch))
     return outputs_of_batch(model, x, "x")
