@@ -89,7 +89,7 @@ test-cuda: $(VENV)/installed-test
 	@export PYTHONPATH=$(CURDIR)/$(EMULATED); \
 	EMULATED_CUDA_LATE=1 $(BIN)/python -m pytest tests/cuda -n 2 $(ARGS) && \
 	EMULATED_CUDA_MULTIPROCESSORS=1 $(BIN)/python -m pytest tests/cuda -k 'large or same_bits' $(ARGS) && \
-	EMULATED_CUDA_CAPABILITY=120 $(BIN)/python -m pytest tests/cuda -n 2 -k 'persistent or data_parallel' $(ARGS)
+	EMULATED_CUDA_CAPABILITY=120 $(BIN)/python -m pytest tests/cuda -n 2 -k 'chains or persistent or data_parallel' $(ARGS)
 
 # Compiles csrc/cuda with the nvcc that is at hand, or with that of pip, for all cards or for some: CARDS=90-real.
 CARDS ?=

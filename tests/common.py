@@ -1,4 +1,4 @@
-"""What many tests use: comparisons of several arrays at once, and models that are compiled where they are made."""
+"""What many tests use: comparisons of several arrays, models that are compiled where they are made, classes of users."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+
+import engine as keras
 
 
 def assert_all_close(found: Iterable[Any], expected: Iterable[Any], **tolerance: Any) -> None:
@@ -24,3 +26,63 @@ def compiled(model: Any, *args: Any, **options: Any) -> Any:
     """Returns a model after its `compile`."""
     model.compile(*args, **options)
     return model
+
+
+class OwnStep(keras.Model):
+    """A model that overrides its step, and leaves the work to the step of `Model`."""
+
+    def train_step(self, data: Any) -> Any:
+        return super().train_step(data)
+
+
+class OwnStepOfChain(keras.Sequential):
+    """The same for a chain of layers."""
+
+    def train_step(self, data: Any) -> Any:
+        return super().train_step(data)
+
+
+class WrittenStep(keras.Model):
+    """A step as guides of Keras write it."""
+
+    def train_step(self, data: Any) -> Any:
+        x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
+        with keras.GradientTape() as tape:
+            loss = self.compute_loss(y=y, y_pred=self(x, training=True), sample_weight=weights)
+            loss = self.optimizer.scale_loss(loss)
+        variables = self.trainable_variables
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        return {"loss": loss}
+
+
+class InTurn(keras.Model):
+    """A model whose `call` runs layers in turn."""
+
+    def __init__(self, *stack: Any) -> None:
+        super().__init__()
+        self.stack = list(stack)
+
+    def call(self, inputs: Any) -> Any:
+        for layer in self.stack:
+            inputs = layer(inputs)
+        return inputs
+
+
+class Scale(keras.layers.Layer):
+    """A layer with a weight for each feature."""
+
+    def build(self, input_shape: Any) -> None:
+        self.factor = self.add_weight(shape=(input_shape[-1],), initializer="ones")
+
+    def call(self, inputs: Any) -> Any:
+        return inputs * self.factor
+
+
+class Doubled(keras.layers.Layer):
+    """A layer whose gradient is written by hand."""
+
+    def call(self, inputs: Any) -> Any:
+        return 2 * inputs
+
+    def gradient(self, inputs: Any, upstream: Any) -> Any:
+        return 2 * upstream

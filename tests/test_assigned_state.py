@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from common import compiled
+from common import InTurn, Scale, compiled
 
 import engine as keras
 from engine import layers, ops
@@ -513,15 +513,7 @@ def test_what_a_weight_is_besides_its_values() -> None:
 
 
 def test_variables_of_an_optimizer_in_an_attribute_are_no_weights() -> None:
-    class Kept(keras.Model):
-        def __init__(self) -> None:
-            super().__init__()
-            self.dense = layers.Dense(1)
-
-        def call(self, x: Any) -> Any:
-            return self.dense(x)
-
-    model = compiled(Kept(), keras.optimizers.SGD(0.1, momentum=0.9), "mse")
+    model = compiled(InTurn(layers.Dense(1)), keras.optimizers.SGD(0.1, momentum=0.9), "mse")
     model.fit(X, Y, verbose=0)
     model.kept = model.optimizer.variables
     assert [weight.shape for weight in model.weights] == [(4, 1), (1,)]
@@ -539,15 +531,8 @@ def test_a_variable_may_have_the_name_of_a_weight() -> None:
 
 
 def test_a_weight_that_is_frozen_after_compile_stays() -> None:
-    class Scale(layers.Layer):
-        def build(self, input_shape: Any) -> None:
-            self.w = self.add_weight(shape=input_shape[-1:], initializer="ones")
-
-        def call(self, x: Any) -> Any:
-            return x * self.w
-
     model = compiled(keras.Sequential([keras.Input((4,)), Scale(), layers.Dense(1)]), "sgd", "mse")
-    model.layers[0].w.trainable = False
+    model.layers[0].factor.trainable = False
     model.fit(X, Y, verbose=0)
-    assert model.layers[0].w.numpy().tolist() == [1, 1, 1, 1]
+    assert model.layers[0].factor.numpy().tolist() == [1, 1, 1, 1]
     assert model.trainable_weights == model.layers[1].weights

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from common import compiled
+from common import OwnStepOfChain, compiled
 from conftest import Blobs, classifier, same_weights
 
 import engine as keras
@@ -319,16 +319,12 @@ def test_targets_and_validation_data_may_change_between_epochs() -> None:
 @pytest.mark.parametrize("eager", [False, True])
 @pytest.mark.parametrize("dtype", ["int32", "int64", "float32"])
 def test_steps_of_a_class_read_labels_as_they_are_then(dtype: str, eager: bool) -> None:
-    class Stepwise(keras.Sequential):
-        def train_step(self, data: Any) -> Any:
-            return super().train_step(data)
-
     x = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
     y = (np.arange(60) % 3).astype(dtype)
 
     def made() -> keras.Sequential:
         keras.utils.set_random_seed(0)
-        model = Stepwise([keras.Input((4,)), keras.layers.Dense(3, "softmax")])
+        model = OwnStepOfChain([keras.Input((4,)), keras.layers.Dense(3, "softmax")])
         return compiled(model, "sgd", "sparse_categorical_crossentropy", run_eagerly=eager)
 
     model, stepwise = made(), made()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from common import assert_all_equal, compiled
+from common import OwnStepOfChain, assert_all_equal, compiled
 
 import engine as keras
 from engine import layers
@@ -98,16 +98,12 @@ def test_losses_of_outputs_may_stand_in_lists_of_one():
 
 @pytest.mark.parametrize("own_step", [False, True])
 def test_hooks_for_batches_are_called_after_each_execution(own_step):
-    class OwnStep(keras.Sequential):
-        def train_step(self, data):
-            return super().train_step(data)
-
     calls = []
     hooks = keras.callbacks.LambdaCallback(
         on_train_batch_begin=lambda batch, logs: calls.append(("begin", batch)),
         on_train_batch_end=lambda batch, logs: calls.append(("end", batch)),
     )
-    model = (OwnStep if own_step else keras.Sequential)([layers.Input((3,)), layers.Dense(1)])
+    model = (OwnStepOfChain if own_step else keras.Sequential)([layers.Input((3,)), layers.Dense(1)])
     model.compile("sgd", "mse", steps_per_execution=3)
     assert model.steps_per_execution == 3
     model.fit(np.ones((16, 3)), np.ones((16, 1)), batch_size=2, verbose=0, callbacks=[hooks])

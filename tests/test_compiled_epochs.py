@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from common import assert_all_equal, compiled
+from common import OwnStep, assert_all_equal, compiled
 from optimizer_cases import OPTIONS, RULES, WITH_OPTIONS
 
 import engine as keras
@@ -399,15 +399,11 @@ def test_samples_must_be_finite(bad: float, eagerly: bool) -> None:
 
 
 def test_samples_of_several_inputs_must_be_finite() -> None:
-    class Two(keras.Model):
-        def train_step(self, data: Any) -> Any:
-            return super().train_step(data)
-
     inputs = [keras.Input((6,), name="one"), keras.Input((6,), name="two")]
     x = X.copy()
     x[3, 1] = np.nan
     for given, place in (([X, x], r"x\[1\]"), ({"one": X, "two": x}, r"x\['two'\]")):
-        model = compiled(Two(inputs, layers.Dense(1)(layers.Add()(inputs))), "sgd", "mse")
+        model = compiled(OwnStep(inputs, layers.Dense(1)(layers.Add()(inputs))), "sgd", "mse")
         with pytest.raises(ValueError, match=f"`{place}` must be finite.*row 3"):
             model.fit(given, LABELS, verbose=0)
 
@@ -488,11 +484,7 @@ def test_labels_of_a_loss_within_the_step_must_be_classes() -> None:
 @pytest.mark.parametrize("eagerly", [False, True])
 @pytest.mark.parametrize("bad", [5, -1, 1.5])
 def test_samples_of_embeddings_must_be_indices(bad: float, eagerly: bool) -> None:
-    class Plainest(keras.Model):
-        def train_step(self, data: Any) -> Any:
-            return super().train_step(data)
-
-    class Sub(Plainest):
+    class Sub(OwnStep):
         def __init__(self) -> None:
             super().__init__()
             self.table, self.top = layers.Embedding(5, 3), layers.Dense(1)
@@ -501,7 +493,7 @@ def test_samples_of_embeddings_must_be_indices(bad: float, eagerly: bool) -> Non
             return self.top(ops.mean(self.table(x), axis=1))
 
     x = keras.Input((2,))
-    functional = Plainest(x, layers.Dense(1)(layers.Flatten()(layers.Embedding(5, 3)(x))))
+    functional = OwnStep(x, layers.Dense(1)(layers.Flatten()(layers.Embedding(5, 3)(x))))
     samples = np.tile([[0.0, 1.0], [2.0, 4.0]], (20, 1))
     for model in (functional, Sub()):
         model.compile("sgd", "mse", run_eagerly=eagerly)
@@ -585,11 +577,7 @@ def test_constraints_of_users_are_recorded(constraint: Any, make: Callable[[], A
         model.fit(X, LABELS, batch_size=ROWS, epochs=2, shuffle=False, verbose=0)
         return model
 
-    class Stepped(keras.Model):
-        def train_step(self, data: Any) -> Any:
-            return super().train_step(data)
-
-    expected, found, eager = model_of(keras.Model), model_of(Stepped), model_of(Stepped, True)
+    expected, found, eager = model_of(keras.Model), model_of(OwnStep), model_of(OwnStep, True)
     assert not found._eager_steps
     assert found.optimizer.iterations == 22
     for one, two, three in zip(expected.get_weights(), found.get_weights(), eager.get_weights(), strict=True):

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import Doubled
 from numpy.typing import NDArray
 
 import engine as keras
@@ -188,15 +189,8 @@ def test_what_is_no_model_for_it() -> None:
     with pytest.raises(ValueError, match="`together` must be at least 1, got 0"):
         Predictor(model, together=0)
 
-    class Twice(keras.layers.Layer):
-        def call(self, x: Any) -> Any:
-            return 2 * x
-
-        def gradient(self, x: Any, upstream: Any) -> Any:
-            return 2 * upstream
-
     with pytest.raises(ValueError, match="a layer of the model is written in Python"):
-        Predictor(keras.Sequential([keras.Input((4,)), Twice(), keras.layers.Dense(1)]))
+        Predictor(keras.Sequential([keras.Input((4,)), Doubled(), keras.layers.Dense(1)]))
 
 
 def test_it_cannot_be_pickled() -> None:

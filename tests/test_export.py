@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import Doubled
 from exported import CASES, every_layer, layers_in_cases
 
 import engine as keras
@@ -74,14 +75,6 @@ def test_verbose_prints_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().out.startswith("Exported model 'sequential")
 
 
-class WithGradient(keras.layers.Layer):
-    def call(self, inputs: Any) -> Any:
-        return inputs * 2
-
-    def gradient(self, inputs: Any, upstream: Any) -> Any:
-        return upstream * 2
-
-
 class OfValues(keras.layers.Layer):
     def call(self, inputs: Any) -> Any:
         return inputs if float(inputs[0, 0]) > 0 else -inputs
@@ -89,7 +82,7 @@ class OfValues(keras.layers.Layer):
 
 @pytest.mark.parametrize(
     ("layer", "reason"),
-    [(WithGradient, "without a `gradient`"), (OfValues, r"test_export.py:\d+: .*float\(\) of it")],
+    [(Doubled, "without a `gradient`"), (OfValues, r"test_export.py:\d+: .*float\(\) of it")],
 )
 @pytest.mark.parametrize("suffix", ["onnx", "h"])
 def test_layers_that_python_computes_are_refused(

@@ -74,7 +74,7 @@ def functions_in_c(tmp_path_factory: pytest.TempPathFactory) -> list[list[Array]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ALONE)
         return computed_in_c(
-            [model for model, _ in models], [x for _, x in models], tmp_path_factory.mktemp("c")
+            [model for model, _ in models], [x for _, x in models], tmp_path_factory.mktemp("c"), "-O0"
         )
 
 
@@ -196,7 +196,10 @@ def test_random_functions_in_c(tmp_path: Path) -> None:
     functions = [RandomFunction(seed) for seed in range(FUNCTIONS)]
     models = [function.model() for function in functions]
     for function, model, (found, deviation) in zip(
-        functions, models, computed_in_c(models, [[each.x] for each in functions], tmp_path), strict=True
+        functions,
+        models,
+        computed_in_c(models, [[each.x] for each in functions], tmp_path, "-O0"),
+        strict=True,
     ):
         assert_close([found], predicted(model, [function.x], batch_size=1), 1e-4)
         assert deviation <= 1e-4

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
-from common import assert_all_close, assert_all_equal, compiled
+from common import InTurn, OwnStep, OwnStepOfChain, assert_all_close, assert_all_equal, compiled
 
 import engine as keras
 from engine import layers, ops
@@ -41,14 +41,9 @@ KERNELS = [
 CLOSE = {"rtol": 2e-5, "atol": 2e-6}
 
 
-class OwnCall(keras.Model):
+class OwnCall(InTurn):
     def __init__(self) -> None:
-        super().__init__()
-        self.hidden = layers.Dense(8, activation="tanh")
-        self.last = layers.Dense(CLASSES, activation="softmax")
-
-    def call(self, inputs: Any) -> Any:
-        return self.last(self.hidden(inputs))
+        super().__init__(layers.Dense(8, activation="tanh"), layers.Dense(CLASSES, activation="softmax"))
 
 
 class ComputeLoss(keras.Model):
@@ -633,25 +628,6 @@ def test_backups(kind: str, eagerly: bool, tmp_path: Path) -> None:
     assert all(map(np.array_equal, model.get_weights(), whole.get_weights()))
 
 
-class Unbuilt(keras.Model):
-    def __init__(self) -> None:
-        super().__init__()
-        self.hidden, self.out = keras.layers.Dense(8, "relu"), keras.layers.Dense(CLASSES, "softmax")
-
-    def call(self, x: Any) -> Any:
-        return self.out(self.hidden(x))
-
-
-class UnbuiltStep(Unbuilt):
-    def train_step(self, data: Any) -> Any:
-        return super().train_step(data)
-
-
-class UnbuiltChain(keras.Sequential):
-    def train_step(self, data: Any) -> Any:
-        return super().train_step(data)
-
-
 @pytest.mark.parametrize("eagerly", [False, True])
 @pytest.mark.parametrize(
     "x", [(X, Y), (X.tolist(), Y.tolist()), (Indexed(),)], ids=["arrays", "lists", "batches"]
@@ -661,13 +637,16 @@ def test_weights_begin_the_same_whoever_trains(x: tuple[Any, ...], eagerly: bool
 
     def weights(make: Any) -> list[np.ndarray]:
         keras.utils.set_random_seed(5)
-        model = compiled(make(), "sgd", "sparse_categorical_crossentropy", run_eagerly=eagerly)
+        stack = keras.layers.Dense(8, "relu"), keras.layers.Dense(CLASSES, "softmax")
+        model = compiled(make(*stack), "sgd", "sparse_categorical_crossentropy", run_eagerly=eagerly)
         model.fit(*x, verbose=0)
         return model.get_weights()
 
-    layers = lambda: [keras.layers.Dense(8, "relu"), keras.layers.Dense(CLASSES, "softmax")]  # noqa: E731
-    wanted = weights(Unbuilt)
-    for make in (UnbuiltStep, lambda: keras.Sequential(layers()), lambda: UnbuiltChain(layers())):
+    class InTurnByStep(InTurn, OwnStep):
+        pass
+
+    wanted = weights(InTurn)
+    for make in (InTurnByStep, lambda *each: keras.Sequential(each), lambda *each: OwnStepOfChain(each)):
         assert_all_close(weights(make), wanted, **CLOSE)
 
 

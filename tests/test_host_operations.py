@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from common import assert_all_close, assert_all_equal, compiled
+from common import WrittenStep, assert_all_close, assert_all_equal, compiled
 
 import engine as keras
 from engine import layers, ops
@@ -69,15 +69,6 @@ def test_a_model_predicts_and_evaluates(batch_size: int) -> None:
 def test_every_kind_of_step_trains_by_the_gradient() -> None:
     """`fit`, `train_on_batch`, a tape, and a train step of one's own make the step of SGD that differences give."""
 
-    class Own(keras.Model):
-        def train_step(self, data: Any) -> Any:
-            x, y = data
-            with keras.GradientTape() as tape:
-                loss = ops.mean(ops.square(self(x, training=True) - y))
-            gradients = tape.gradient(loss, self.trainable_weights)
-            self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
-            return {"loss": loss}
-
     first = model_of_roots()
     weights = first.get_weights()
     wanted = [w - 0.1 * s for w, s in zip(weights, slopes(weights, ROOTS, TARGETS), strict=True)]
@@ -98,7 +89,7 @@ def test_every_kind_of_step_trains_by_the_gradient() -> None:
         model = compiled(model_of_roots(), keras.optimizers.SGD(0.1), "mse")
         step(model)
         assert_all_close(model.get_weights(), wanted, rtol=2e-3, atol=2e-5, err_msg=step.__name__)
-    own = compiled(Own(first.inputs, first.outputs), keras.optimizers.SGD(0.1))
+    own = compiled(WrittenStep(first.inputs, first.outputs), keras.optimizers.SGD(0.1), "mse")
     own.fit(ROOTS, TARGETS, batch_size=37, verbose=0)
     assert_all_close(own.get_weights(), wanted, rtol=2e-3, atol=2e-5)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from common import compiled
+from common import InTurn, compiled
 from conftest import with_gradient
 
 import engine as keras
@@ -259,15 +259,7 @@ def test_a_sequential_that_begins_with_an_embedding_of_keras_2() -> None:
 def test_no_weights_for_a_model_that_has_none_yet() -> None:
     """Agents copy the weights of one network to another one before either has seen a state."""
 
-    class Network(keras.Model):
-        def __init__(self) -> None:
-            super().__init__()
-            self.out = layers.Dense(1)
-
-        def call(self, inputs: Any) -> Any:
-            return self.out(inputs)
-
-    network = Network()
+    network = InTurn(layers.Dense(1))
     network.set_weights([])
     layers.Dense(2).set_weights([])
     with pytest.raises(ValueError, match="has no weights yet"):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from common import compiled
+from common import WrittenStep, compiled
 
 import engine as keras
 from engine import layers
@@ -72,21 +72,11 @@ class Nested(keras.Model):
         return [self.dense(first), {"sum": self.dense(second + third)}]
 
 
-class OwnStep(keras.Model):
-    def train_step(self, data: Any) -> dict[str, Any]:
-        x, y, weights = data
-        with keras.GradientTape() as tape:
-            loss = self.compute_loss(y=y, y_pred=self(x, training=True), sample_weight=weights)
-        gradients = tape.gradient(loss, self.trainable_variables)
-        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
-        return {"loss": loss}
-
-
 @pytest.mark.parametrize("eagerly", [False, True])
 def test_steps_of_ones_own(eagerly: bool) -> None:
     weights = {"p": [np.ones(4), np.full(4, 0.5)], "q": np.ones(4)}
     plain = model()
-    own = OwnStep(plain.input, plain.output)
+    own = WrittenStep(plain.input, plain.output)
     losses = []
     for network, options in ((plain, {}), (own, {"run_eagerly": eagerly})):
         network.set_weights([np.ones(array.shape) for array in network.get_weights()])

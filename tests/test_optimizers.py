@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import reference
-from common import assert_all_close
+from common import WrittenStep, assert_all_close
 from conftest import CLASSES, FEATURES, Blobs, classifier, same_weights
 from optimizer_cases import RULES, WITH_OPTIONS, as_formula
 
@@ -22,18 +22,6 @@ from engine.optimizers import schedules
 LAYERS = [reference.dense(8, "relu"), reference.dense(CLASSES, "softmax")]
 LOSS = {"kind": "sparse_categorical_crossentropy", "from_logits": False, "label_smoothing": 0.0}
 EPOCHS, BATCH = 2, 32  # of 150 samples, so that the last batch has 22
-
-
-class Steps(keras.Model):
-    """A step as guides of Keras write it."""
-
-    def train_step(self, data: Any) -> Any:
-        x, y = data
-        with keras.GradientTape() as tape:
-            loss = self.optimizer.scale_loss(self.compute_loss(y=y, y_pred=self(x, training=True)))
-        gradients = tape.gradient(loss, self.trainable_variables)
-        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
-        return {"loss": loss}
 
 
 def compiled(optimizer: Any, kind: Any = keras.Model, eagerly: bool = False) -> Any:
@@ -67,8 +55,8 @@ def by_a_loop(optimizer: Any, blobs: Blobs) -> Any:
 
 WAYS: dict[str, Any] = {
     "fit": by_fit,
-    "steps": partial(by_fit, kind=Steps),
-    "steps as written": partial(by_fit, kind=Steps, eagerly=True),
+    "steps": partial(by_fit, kind=WrittenStep),
+    "steps as written": partial(by_fit, kind=WrittenStep, eagerly=True),
     "loop": by_a_loop,
 }
 

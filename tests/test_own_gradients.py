@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import OwnStep
 from reference_activations import FORMULAS
 
 import engine as keras
@@ -178,16 +179,12 @@ def test_tapes_take_gradients_of_losses_that_are_written_by_hand(reduction: str,
 @pytest.mark.parametrize("eagerly", [False, True])
 @pytest.mark.parametrize("loss", [Clipped(), clipped_squares], ids=["class", "function"])
 def test_steps_of_ones_own_train_by_gradients_of_losses(loss: Any, eagerly: bool) -> None:
-    class Stepped(keras.Model):
-        def train_step(self, data: Any) -> Any:
-            return super().train_step(data)
-
     found = []
-    for kind in (keras.Model, Stepped):
+    for kind in (keras.Model, OwnStep):
         keras.utils.set_random_seed(3)
         inputs = keras.Input((3,))
         model = kind(inputs, layers.Dense(3)(inputs))
-        model.compile(keras.optimizers.SGD(0.5), loss, run_eagerly=eagerly and kind is Stepped)
+        model.compile(keras.optimizers.SGD(0.5), loss, run_eagerly=eagerly and kind is OwnStep)
         model.fit(X, 5 * TARGETS, epochs=2, batch_size=3, shuffle=False, verbose=0)
         found.append(model.get_weights()[0])
         assert kind is keras.Model or not model._eager_steps

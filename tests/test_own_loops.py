@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from common import assert_all_close
+from common import Scale, assert_all_close
 
 import engine as keras
 from engine import layers, metrics, ops, optimizers
@@ -140,17 +140,10 @@ def test_steps_follow_constraints_that_are_assigned_later(wrapped: Any, kind: st
         def __call__(self, w: Any) -> Any:
             return ops.minimum(w, 0.5)
 
-    class Product(layers.Layer):
-        def build(self, input_shape: Any) -> None:
-            self.w = self.add_weight(shape=(2,), initializer="ones")
-
-        def call(self, inputs: Any) -> Any:
-            return inputs * self.w
-
     optimizer: Any = optimizers.SGD(0.25)
-    layer = Product()
+    layer = Scale()
     model = keras.Sequential([keras.Input((2,)), layer])
-    variable: Any = keras.Variable([1.0, 1.0]) if kind == "variable" else layer.w
+    variable: Any = keras.Variable([1.0, 1.0]) if kind == "variable" else layer.factor
     if kind == "compiled":
         model.compile(optimizer, "mse")
     else:

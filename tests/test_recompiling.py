@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import WrittenStep
 
 import engine as keras
 from engine import layers, optimizers
@@ -188,8 +189,8 @@ def test_a_model_without_an_optimizer_is_evaluated_alone(tmp_path: Path) -> None
     assert model.evaluate(x, y, verbose=0) < expected
 
 
-class StepOfItsOwn(keras.Model):
-    """A model with a step that the engine compiles."""
+class StepOfItsOwn(WrittenStep):
+    """A model with a step that the engine compiles, and a `call`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -197,15 +198,6 @@ class StepOfItsOwn(keras.Model):
 
     def call(self, inputs: Any) -> Any:
         return self.dense(inputs)
-
-    def train_step(self, data: Any) -> Any:
-        x, y = data
-        with keras.GradientTape() as tape:
-            loss = self.compute_loss(x, y, self(x, training=True))
-        weights = self.trainable_variables
-        optimizer: Any = self.optimizer
-        optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
-        return {"loss": loss}
 
 
 @pytest.mark.parametrize("within", [False, True])

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from common import assert_all_equal
+from common import Doubled, InTurn, WrittenStep, assert_all_equal
 
 import engine as keras
 from engine import layers, losses, ops
@@ -131,15 +131,7 @@ def test_a_model_of_several_inputs_and_outputs() -> None:
 
 
 def test_a_subclass_with_a_call_is_recorded() -> None:
-    class Two(keras.Model):
-        def __init__(self) -> None:
-            super().__init__()
-            self.first, self.second = layers.Dense(3, activation="tanh"), layers.Dense(2)
-
-        def call(self, inputs: Any, training: bool = False) -> Any:
-            return self.second(self.first(inputs))
-
-    model = Two()
+    model = InTurn(layers.Dense(3, activation="tanh"), layers.Dense(2))
     model(X)
     with keras.GradientTape() as tape:
         value = ops.sum(model(X, training=True) * Y)
@@ -526,13 +518,7 @@ def test_activations_that_are_functions_of_users(activation: Any) -> None:
 
 
 class Stepping(keras.Sequential):
-    def train_step(self, data: Any) -> Any:
-        x, y = data
-        with keras.GradientTape() as tape:
-            loss = self.compute_loss(x, y, self(x, training=True))
-        gradients = tape.gradient(loss, self.trainable_variables)
-        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
-        return {"loss": loss}
+    train_step = WrittenStep.train_step
 
 
 @pytest.mark.parametrize("run_eagerly", [False, True])
@@ -653,14 +639,7 @@ def test_other_mistakes_with_tapes() -> None:
 
 
 def test_a_layer_with_a_gradient_of_its_own_in_a_model() -> None:
-    class ByHand(layers.Layer):
-        def call(self, inputs: Any) -> Any:
-            return inputs * 2.0
-
-        def gradient(self, inputs: Any, upstream: Any) -> Any:
-            return upstream * 2.0
-
-    model = keras.Sequential([keras.Input((4,)), ByHand(), layers.Dense(1)])
+    model = keras.Sequential([keras.Input((4,)), Doubled(), layers.Dense(1)])
     with keras.GradientTape() as tape:
         y = ops.sum(model(X))
     by_kernel, _ = tape.gradient(y, model.trainable_variables)

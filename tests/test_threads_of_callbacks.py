@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from common import compiled
+from common import OwnStep, compiled
 
 import engine as keras
 from engine.callbacks import LambdaCallback
@@ -75,10 +75,7 @@ def test_a_callback_waits_for_an_evaluation(hook: str, tmp_path: Path) -> None:
     net.compile("sgd", "mse")
 
 
-class Steps(keras.Model):
-    def train_step(self, data: Any) -> Any:
-        return super().train_step(data)
-
+class Steps(OwnStep):
     def test_step(self, data: Any) -> Any:
         return super().test_step(data)
 

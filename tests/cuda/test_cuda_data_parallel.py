@@ -6,12 +6,12 @@ import hashlib
 
 import numpy as np
 import pytest
-from chain_trainings import OPTIMIZERS, TWO_KERNELS, chain, require_way, samples, train
+from chain_trainings import TWO_KERNELS, chain, require_way, samples, train
 from chain_trainings import check as check_chain
 from common import assert_all_close, compiled
 
 import engine as keras
-from engine import layers, optimizers, regularizers
+from engine import optimizers
 
 # A block alone has whole layers. Of several, each has a part of every pair of layers.
 WAYS = ["teams:1", "teams:2", "teams:4"]
@@ -26,16 +26,6 @@ def team(request, execution):
 
 def check(make, x, y, **options):
     return check_chain(make, x, y, TWO_KERNELS, **{"batch_size": 100, "epochs": 2, **options})
-
-
-@pytest.mark.parametrize(
-    "sizes",
-    [(7, 5, 3), (20, 3), (1, 1, 2), (20, 33, 17, 4), (9, 12, 10, 6, 3), (32, 64, 64, 16), (50, 65, 10)],
-    ids=str,
-)
-def test_sizes(team, sizes):
-    x, y = samples(150, sizes[0], sizes[-1])
-    check(lambda: chain(*sizes), x, y)
 
 
 @pytest.mark.parametrize("batch_size", [1, 31, 32, 33, 64, 65, 257])
@@ -65,17 +55,6 @@ def test_mnist_network_in_bytes(execution):
     model = check(make, x, y, batch_size=128, epochs=1)
     text = keras.utils.explain_batch(model, batch_size=128)
     assert "clusters of 16 blocks divide its samples" in text or "clusters of 8 blocks" in text
-
-
-@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
-@pytest.mark.parametrize("inputs", [24, 27, 131])
-@pytest.mark.parametrize("scale", [None, (0.1,), (0.1, -0.5)], ids=str)
-def test_types_of_rows(execution, dtype, inputs, scale):
-    execution("teams:2")
-    x, y = samples(70, inputs, 4, dtype)
-    x[:, 4:16] = 0  # from 128 inputs on, products leave these out
-    scale = scale or ((1 / 255,) if dtype == "uint8" else None)
-    check(lambda: chain(inputs, 12, 4, dtype=dtype, scale=scale), x, y)
 
 
 @pytest.mark.parametrize("way", ["teams:1", "teams:4"])
@@ -120,96 +99,11 @@ def test_products_of_split_floats_stay_within_their_error_bounds(team):
     assert np.all(np.abs(model.get_weights()[0] - expected) <= error)
 
 
-@pytest.mark.parametrize("activation", ["relu", "tanh", "gelu", "softplus", "elu", "leaky_relu"])
-def test_activations(team, activation):
-    x, y = samples(70, 20, 4)
-    check(lambda: chain(20, 34, 18, 4, activation=activation), x, y)
-
-
-@pytest.mark.parametrize("rate", [0.3, 1.0])
-def test_dropout(team, rate):
-    """Every sample has the same random numbers, whichever team computes it."""
-    x, y = samples(150, 20, 4)
-    check(lambda: chain(20, 33, 17, 4, dropout=rate), x, y)
-
-
-@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
-def test_optimizers(execution, optimizer):
-    execution("teams:2")
-    x, y = samples(150, 22, 4)
-    check(lambda: chain(22, 33, 4), x, y, optimizer=optimizer)
-
-
-@pytest.mark.parametrize("sizes", [(20, 33, 17, 4), (20, 4)], ids=str)
-def test_penalties_on_weights(team, sizes):
-    x, y = samples(150, sizes[0], sizes[-1])
-    check(lambda: chain(*sizes, regularizer=regularizers.L2(1e-2)), x, y)
-
-
-@pytest.mark.parametrize(
-    ("last", "loss"),
-    [("sigmoid", "binary_crossentropy"), ("linear", "mse"), ("tanh", "mae"), ("linear", "huber")],
-)
-def test_losses(team, last, loss):
-    x, y = samples(150, 20, 4)
-    check(
-        lambda: chain(20, 18, 4, last=last),
-        x,
-        np.eye(4, dtype="float32")[y],
-        loss=loss,
-        metrics=["mse", "mae"],
-    )
-
-
-def test_metrics_that_are_losses_or_count_the_first_classes(team):
-    x, y = samples(150, 20, 6)
-
-    def metrics():
-        return [
-            "accuracy",
-            "sparse_categorical_crossentropy",
-            keras.metrics.SparseTopKCategoricalAccuracy(k=2),
-        ]
-
-    options = {"batch_size": 100, "epochs": 2}
-    _, expected = train(lambda: chain(20, 18, 6), x, y, metrics=metrics(), **options)
-    with keras.device("cuda"):
-        on_card, history = train(lambda: chain(20, 18, 6), x, y, metrics=metrics(), **options)
-        require_way(keras.utils.explain_batch(on_card, batch_size=100), TWO_KERNELS)
-    for name, values in expected.items():
-        np.testing.assert_allclose(history[name], values, rtol=1e-5)
-
-
-@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum", "mean_with_sample_weight"])
-def test_sample_weights(team, reduction):
-    """All teams divide by the sum of the weights of the whole batch."""
-    x, y = samples(150, 20, 4)
-    weights = np.random.default_rng(1).random(150).astype("float32")
-    weights[:100] *= np.arange(100) >= 60
-    loss = keras.losses.SparseCategoricalCrossentropy(reduction=reduction)
-    check(lambda: chain(20, 18, 4), x, y, loss=loss, sample_weight=weights, shuffle=False, optimizer="sgd")
-
-
 def test_batches_without_weight(team):
     x, y = samples(150, 20, 4)
     weights = np.zeros(150, "float32")
     loss = keras.losses.SparseCategoricalCrossentropy(reduction="mean_with_sample_weight")
     check(lambda: chain(20, 18, 4), x, y, loss=loss, sample_weight=weights)
-
-
-def test_loss_with_logits_and_an_ignored_class(team):
-    x, y = samples(150, 20, 4)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=2)
-    check(lambda: chain(20, 18, 4, last="linear"), x, y, loss=loss, metrics=[])
-
-
-def test_layers_without_bias(team):
-    def make():
-        keras.utils.set_random_seed(7)
-        hidden = layers.Dense(18, "relu", use_bias=False)
-        return keras.Sequential([keras.Input((20,)), hidden, layers.Dense(4, "softmax", use_bias=False)])
-
-    check(make, *samples(150, 20, 4))
 
 
 @pytest.mark.parametrize("way", ["teams:1", "teams:4"])

@@ -4,21 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from chain_trainings import OPTIMIZERS, TOLERANCE, chain, check, require_way, samples, train
+from chain_trainings import TOLERANCE, chain, check, require_way, samples, train
 from common import assert_all_close, compiled
 
 import engine as keras
-from engine import layers, optimizers, regularizers
-
-
-@pytest.mark.parametrize(
-    "sizes",
-    [(7, 5, 3), (20, 3), (1, 1, 2), (20, 33, 17, 4), (9, 12, 10, 6, 3), (5, 30, 31, 8, 7, 3), (50, 65, 10)],
-    ids=str,
-)
-def test_sizes(execution, sizes):
-    x, y = samples(70, sizes[0], sizes[-1])
-    check(lambda: chain(*sizes), x, y)
+from engine import layers, optimizers
 
 
 @pytest.mark.parametrize("way", ["cluster:2", "cluster:4", "cluster:8", "cluster:16", "grid:4", "grid:16"])
@@ -88,19 +78,6 @@ def test_batch_sizes_with_a_short_last_batch(execution, batch_size, dtype):
     check(lambda: chain(21, 19, 4), x, y, batch_size=batch_size)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
-@pytest.mark.parametrize("inputs", [24, 27, 131])
-@pytest.mark.parametrize("scale", [None, (0.1,), (0.1, -0.5)], ids=str)
-def test_types_of_rows(execution, dtype, inputs, scale):
-    x, y = samples(40, inputs, 4, dtype)
-    x[:, 4:16] = 0  # from 128 inputs on, products leave these out
-    check(
-        lambda: chain(inputs, 12, 4, dtype=dtype, scale=scale or ((1 / 255,) if dtype == "uint8" else None)),
-        x,
-        y,
-    )
-
-
 def test_samples_in_their_order(execution):
     x, y = samples(70, 20, 4)
     check(lambda: chain(20, 12, 4), x, y, shuffle=False)
@@ -148,93 +125,6 @@ def test_single_batches_and_what_follows_training(execution):
     with keras.device("cuda"):
         results = step_by_step()
     assert_all_close(results, expected, rtol=TOLERANCE, atol=TOLERANCE)
-
-
-@pytest.mark.parametrize("rate", [0.3, 1.0])
-def test_dropout(execution, rate):
-    x, y = samples(70, 20, 4)
-    check(lambda: chain(20, 33, 17, 4, dropout=rate), x, y)
-
-
-@pytest.mark.parametrize(
-    "activation", ["relu", "tanh", "sigmoid", "gelu", "swish", "softplus", "elu", "leaky_relu"]
-)
-def test_activations(execution, activation):
-    x, y = samples(40, 20, 4)
-    check(lambda: chain(20, 33, 17, 4, activation=activation), x, y)
-
-
-@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
-@pytest.mark.parametrize("dtype", ["uint8", "float32"])
-def test_optimizers(execution, optimizer, dtype):
-    x, y = samples(70, 22, 4, dtype)
-    check(lambda: chain(22, 33, 4, scale=(1 / 255,) if dtype == "uint8" else None), x, y, optimizer=optimizer)
-
-
-@pytest.mark.parametrize("sizes", [(20, 33, 17, 4), (20, 4)], ids=str)
-def test_penalties_on_weights(execution, sizes):
-    x, y = samples(70, sizes[0], sizes[-1])
-    check(lambda: chain(*sizes, regularizer=regularizers.L2(1e-2)), x, y)
-
-
-@pytest.mark.parametrize(
-    ("last", "loss"),
-    [
-        ("softmax", "sparse_categorical_crossentropy"),
-        ("sigmoid", "binary_crossentropy"),
-        ("linear", "mse"),
-        ("tanh", "mae"),
-        ("linear", "huber"),
-    ],
-)
-def test_losses(execution, last, loss):
-    x, y = samples(70, 20, 4)
-    targets = y if loss.startswith("sparse") else np.eye(4, dtype="float32")[y]
-    metrics = ["accuracy"] if loss.startswith("sparse") else ["mse", "mae"]
-    check(lambda: chain(20, 18, 4, last=last), x, targets, loss=loss, metrics=metrics)
-
-
-def test_metrics_that_are_losses_or_count_the_first_classes(execution):
-    x, y = samples(70, 20, 6)
-    metrics = [
-        "accuracy",
-        "sparse_categorical_crossentropy",
-        keras.metrics.SparseTopKCategoricalAccuracy(k=2),
-    ]
-    _, expected = train(lambda: chain(20, 18, 6), x, y, metrics=metrics)
-    metrics[2] = keras.metrics.SparseTopKCategoricalAccuracy(k=2)
-    with keras.device("cuda"):
-        on_card, history = train(lambda: chain(20, 18, 6), x, y, metrics=metrics)
-        require_way(keras.utils.explain_batch(on_card))
-    for name, values in expected.items():
-        np.testing.assert_allclose(history[name], values, rtol=TOLERANCE)
-
-
-def test_sample_weights(execution):
-    x, y = samples(70, 20, 4)
-    weights = np.random.default_rng(1).random(70).astype("float32")
-    weights[:32] = 0
-    check(lambda: chain(20, 18, 4), x, y, sample_weight=weights, shuffle=False)
-
-
-def test_loss_with_logits_and_an_ignored_class(execution):
-    x, y = samples(70, 20, 4)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=2)
-    check(lambda: chain(20, 18, 4, last="linear"), x, y, loss=loss, metrics=[])
-
-
-def test_layers_without_bias(execution):
-    def make():
-        keras.utils.set_random_seed(7)
-        return keras.Sequential(
-            [
-                keras.Input((20,)),
-                layers.Dense(18, "relu", use_bias=False),
-                layers.Dense(4, "softmax", use_bias=False),
-            ]
-        )
-
-    check(make, *samples(70, 20, 4))
 
 
 @pytest.mark.parametrize(
