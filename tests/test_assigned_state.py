@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from common import InTurn, Scale, compiled
+from common import InTurn, Scale, assert_all_close, compiled
 
 import engine as keras
 from engine import layers, ops
@@ -342,8 +342,7 @@ def trained_in_own_steps(layer: Callable[[], Any]) -> list[list[Any]]:
         model.fit(X, Y, batch_size=3, shuffle=False, verbose=0)
         assert float(counter.n) == 2
         found.append(model.get_weights())
-    for one, other in zip(*found, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-6)
+    assert_all_close(*found, rtol=1e-6)
     return found
 
 

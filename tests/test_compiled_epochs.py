@@ -147,8 +147,7 @@ def assert_same(make: Callable[[], Any], *data: Any, **options: Any) -> Any:
         np.testing.assert_array_equal(one, two)
     if model.optimizer is not None:
         assert model.optimizer.iterations == other.optimizer.iterations
-        for one, two in zip(model.optimizer.variables, other.optimizer.variables, strict=True):
-            np.testing.assert_array_equal(np.asarray(one), np.asarray(two))
+        assert_all_equal(model.optimizer.variables, other.optimizer.variables)
     return model
 
 

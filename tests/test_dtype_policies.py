@@ -50,8 +50,7 @@ def test_the_cpu_computes_in_float32_and_says_so_once(policy: str) -> None:
         expected = [WARNING] if each == policy else []
         assert [str(warning.message)[: len(WARNING)] for warning in said] == expected
         assert all(warning.filename == __file__ for warning in said)
-    for one, other in zip(*found, strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_all_equal(*found)
 
 
 def test_a_model_that_is_built_later_says_so_too() -> None:
@@ -203,8 +202,7 @@ def test_loss_scale_optimizer_takes_the_steps_of_the_other() -> None:
         model.compile(optimizer, "mse")
         found.append(trained(model))
         found[-1] += trained(model)
-    for one, other in zip(*found, strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_all_equal(*found)
     assert int(optimizer.iterations) == int(optimizer.inner_optimizer.iterations) == 1
     assert optimizer.scale_loss(2.0) == optimizer.get_scaled_loss(2.0) == 2.0 * 2**15
     assert optimizer.get_unscaled_gradients((1.0, None)) == [1.0, None]  # `apply` divides them
@@ -264,6 +262,5 @@ def test_loss_scale_optimizer_in_files(tmp_path: Any) -> None:
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert loaded.optimizer.get_config() == model.optimizer.get_config()
-    for one, other in zip(loaded.optimizer.variables, model.optimizer.variables, strict=True):
-        np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
+    assert_all_equal(loaded.optimizer.variables, model.optimizer.variables)
     assert_all_equal(trained(model), trained(loaded))

@@ -527,8 +527,7 @@ def test_single_batches(case: str, kind: str, eagerly: bool) -> None:
         weights.append(model.get_weights())
     for one, two in zip(*reversed(found), strict=True):
         assert_close(one, two)
-    for one, two in zip(*weights, strict=True):
-        np.testing.assert_allclose(one, two, **CLOSE)
+    assert_all_close(*weights, **CLOSE)
 
 
 @kinds

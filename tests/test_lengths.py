@@ -77,8 +77,7 @@ def test_state_moves_with_the_length(name: str) -> None:
         np.testing.assert_allclose(ours[key], values, rtol=1e-5)
     for one, other in zip(changing.get_weights(), fixed.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
-    for one, other in zip(changing.optimizer.variables, fixed.optimizer.variables, strict=True):
-        np.testing.assert_allclose(np.asarray(one), np.asarray(other), rtol=1e-4, atol=1e-6)
+    assert_all_close(changing.optimizer.variables, fixed.optimizer.variables, rtol=1e-4, atol=1e-6)
 
 
 def test_fit_is_a_step_after_the_other() -> None:
@@ -128,8 +127,7 @@ def test_an_error_half_way_leaves_the_last_step() -> None:
     with pytest.raises(ValueError, match="row 0 holds 99"):
         model.fit(broken(), verbose=0)
     other.fit(batches(12, 7), verbose=0)
-    for one, two in zip(model.get_weights(), other.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
+    assert_all_equal(model.get_weights(), other.get_weights())
     assert int(model.optimizer.iterations) == 2
     for trained in (model, other):
         trained.fit(batches(3, 12), verbose=0)

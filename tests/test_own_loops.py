@@ -486,8 +486,7 @@ def test_compiled_and_eager_steps_agree(make: Callable[[], Any]) -> None:
     for name, values in one.items():
         np.testing.assert_allclose(values, other[name], rtol=1e-4, err_msg=name)
     states = [[variable.numpy() for variable in model.optimizer.variables] for model in models]
-    for eager_state, compiled_state in zip(*states, strict=True):
-        np.testing.assert_allclose(eager_state, compiled_state, rtol=1e-3, atol=1e-6)
+    assert_all_close(*states, rtol=1e-3, atol=1e-6)
     assert models[1].optimizer.iterations == 9
     for model in models:
         model.train_on_batch(X, Y)

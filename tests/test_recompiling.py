@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from common import WrittenStep
+from common import WrittenStep, assert_all_equal
 
 import engine as keras
 from engine import layers, optimizers
@@ -116,8 +116,7 @@ def test_an_optimizer_goes_on_after_compile(optimizer: Any) -> None:
     assert int(one.optimizer.iterations) == int(other.optimizer.iterations) > 0
     for first, second in zip(one.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_array_equal(first, second)
-    for first, second in zip(one.optimizer.variables, other.optimizer.variables, strict=True):
-        np.testing.assert_array_equal(first, second)
+    assert_all_equal(one.optimizer.variables, other.optimizer.variables)
 
 
 def test_weights_that_are_frozen_for_a_while_lose_their_state_alone() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from common import assert_all_equal
+from common import assert_all_close, assert_all_equal
 from conftest import Blobs, classifier, same_weights
 from safetensors.numpy import load_file
 from saved import MODELS, WEIGHTS, network
@@ -87,8 +87,7 @@ def test_bits_of_another_model_are_passed_over(stored: Any, tmp_path: Path, blob
         file["engine/rounded/vars/0"] = stored
     again = network()
     again.load_weights(path)
-    for ours, theirs in zip(again.optimizer.variables, model.optimizer.variables, strict=True):
-        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-6)
+    assert_all_close(again.optimizer.variables, model.optimizer.variables, rtol=1e-6)
 
 
 def test_names_in_files_are_those_of_keras(tmp_path: Path) -> None:

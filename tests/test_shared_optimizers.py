@@ -41,8 +41,7 @@ def test_each_model_has_a_state_of_its_own() -> None:
         discriminator.fit(X, REAL, batch_size=4, epochs=2, verbose=0)
         both.fit(NOISE, REAL, batch_size=4, epochs=2, verbose=0)
         found.append([*discriminator.get_weights(), *both.get_weights()])
-    for apart, together in zip(*found, strict=True):
-        np.testing.assert_array_equal(apart, together)
+    assert_all_equal(*found)
 
 
 def test_the_learning_rate_is_that_of_all() -> None:

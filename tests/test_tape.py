@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from common import Doubled, InTurn, WrittenStep, assert_all_equal
+from common import Doubled, InTurn, WrittenStep, assert_all_close, assert_all_equal
 
 import engine as keras
 from engine import layers, losses, ops
@@ -530,8 +530,7 @@ def test_activations_that_are_functions_of_users_in_own_steps(run_eagerly: bool)
         model.compile("sgd", "mse", run_eagerly=run_eagerly and kind is Stepping)
         model.fit(X, Y, batch_size=3, epochs=3, shuffle=False, verbose=0)
         found.append(model.get_weights())
-    for one, other in zip(*found, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+    assert_all_close(*found, rtol=1e-5, atol=1e-7)
 
 
 # Losses.

@@ -52,8 +52,7 @@ def test_compile_moves_a_model_with_its_weights() -> None:
     predictions = model.predict(X, verbose=0)
     model.compile("adam", "sparse_categorical_crossentropy", device="cuda")
     assert model.device == "cuda:0"
-    for one, other in zip(model.get_weights(), weights, strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_all_equal(model.get_weights(), weights)
     np.testing.assert_allclose(model.predict(X, verbose=0), predictions, rtol=1e-5, atol=1e-6)
     model.fit(X, Y, verbose=0)
     model.compile("sgd", "sparse_categorical_crossentropy")  # stays where it is

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from common import assert_all_close, compiled
+from common import assert_all_close, assert_all_equal, compiled
 from test_tracing_operations import CASES, by_sample
 
 import engine as keras
@@ -170,8 +170,7 @@ def test_compiled_functions(rng: Any) -> None:
     expected = keras.function(distances)(a, b)
     with keras.device("cuda"):
         found = keras.function(distances)(a, b)
-    for one, other in zip(found, expected, strict=True):
-        np.testing.assert_allclose(np.asarray(one), np.asarray(other), **CLOSE)
+    assert_all_close(found, expected, **CLOSE)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adafactor", "muon"])
@@ -310,8 +309,7 @@ def test_calls_in_training_move_averages(rng: Any) -> None:
             keras.utils.set_random_seed(3)
             model = keras.Sequential([keras.Input((6,)), layers.BatchNormalization(), layers.Dropout(0.5)])
             found.append([np.asarray(model(x, training=True)), *model.get_weights()])
-    for one, other in zip(*found, strict=True):
-        np.testing.assert_allclose(one, other, **CLOSE)
+    assert_all_close(*found, **CLOSE)
 
 
 def test_the_same_seed_gives_the_same_bits(rng: Any) -> None:
@@ -329,5 +327,4 @@ def test_the_same_seed_gives_the_same_bits(rng: Any) -> None:
             model.compile("adam", "sparse_categorical_crossentropy")
             model.fit(tokens, y, epochs=2, batch_size=32, verbose=0)
             runs.append(model.get_weights())
-    for one, other in zip(*runs, strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_all_equal(*runs)

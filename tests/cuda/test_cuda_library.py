@@ -241,8 +241,7 @@ def test_lower_precision_gives_the_same_bits(lower_precision: Any, rng: Any) -> 
             model = classifier(33, 18)
             model.fit(x, y, batch_size=16, epochs=2, verbose=0)
             found.append(model.get_weights())
-    for one, other in zip(*found, strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_all_equal(*found)
 
 
 @PRECISIONS

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from common import assert_all_equal, compiled
+from common import assert_all_close, assert_all_equal, compiled
 
 import engine as keras
 from engine import layers, ops
@@ -419,8 +419,7 @@ def test_one_kernel_for_many_batches_multiplies_in_float32(
             model = build()
             model.fit(*data, verbose=0)
             weights.append(model.get_weights())
-    for one, other in zip(*weights, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5, atol=2e-6)
+    assert_all_close(*weights, rtol=1e-5, atol=2e-6)
 
 
 def test_what_is_explained() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from common import compiled
+from common import assert_all_close, assert_all_equal, compiled
 
 import engine as keras
 from engine import layers
@@ -105,8 +105,7 @@ def test_losses_and_metrics_of_many_rows(rows: int, rng: Any) -> None:
             model.compile(keras.optimizers.SGD(0.1), loss, **metrics)
             history = model.fit(x, y, batch_size=rows, epochs=1, sample_weight=weights, verbose=0).history
             found.append([*history.values(), *model.get_weights()])
-    for ours, expected in zip(*found, strict=True):
-        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-6)
+    assert_all_close(*found, rtol=1e-5, atol=1e-6)
 
 
 # ---- Rows of weights ------------------------------------------------------------------------------------------------
@@ -194,8 +193,7 @@ def test_norms_of_nan(rule: str, rng: Any) -> None:
             model.fit(x, y, batch_size=12, epochs=1, verbose=0)
             found.append([np.isnan(weights) for weights in model.get_weights()])
     assert found[0][0].all()
-    for ours, expected in zip(*found, strict=True):
-        np.testing.assert_array_equal(ours, expected)
+    assert_all_equal(*found)
 
 
 def test_wide_matrices(same_training: Any, rng: Any) -> None:

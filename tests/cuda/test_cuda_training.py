@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from common import compiled
+from common import assert_all_close, assert_all_equal, compiled
 
 import engine as keras
 from engine import layers
@@ -292,8 +292,7 @@ def test_the_same_seed_gives_the_same_bits(rng: Any) -> None:
             model.compile("adam", "sparse_categorical_crossentropy")
             model.fit(x, y, epochs=2, batch_size=32, verbose=0)
             runs.append(model.get_weights())
-    for one, other in zip(*runs, strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_all_equal(*runs)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -310,8 +309,7 @@ def test_estimators_of_scikit_learn(weighted: bool, rng: Any) -> None:
                 warnings.simplefilter("ignore")  # it has not converged
                 estimator.fit(x, y, **options)
         found.append([*estimator.coefs_, *estimator.intercepts_, np.float32(estimator.loss_curve_)])
-    for one, other in zip(*found, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5, atol=2e-6)
+    assert_all_close(*found, rtol=1e-5, atol=2e-6)
 
 
 @pytest.mark.parametrize("batch_size", [4, 5])

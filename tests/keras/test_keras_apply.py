@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import assert_all_close
 
 import engine
 
@@ -49,8 +50,7 @@ def stepped(package: Any, name: str, options: dict[str, Any]) -> list[Any]:
 
 @pytest.mark.parametrize(("name", "options"), CASES)
 def test_steps_are_those_of_keras(name: str, options: dict[str, Any]) -> None:
-    for ours, theirs in zip(stepped(engine, name, options), stepped(keras, name, options), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-5)
+    assert_all_close(stepped(engine, name, options), stepped(keras, name, options), rtol=2e-4, atol=2e-5)
 
 
 def test_schedules_and_moving_averages() -> None:
@@ -58,8 +58,7 @@ def test_schedules_and_moving_averages() -> None:
     for package in (engine, keras):
         schedule = package.optimizers.schedules.PiecewiseConstantDecay([2, 4], [0.1, 0.05, 0.01])
         results.append(stepped(package, "SGD", {"learning_rate": schedule}))
-    for ours, theirs in zip(*results, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    assert_all_close(*results, rtol=1e-5, atol=1e-6)
 
 
 def test_variables_behave_alike() -> None:

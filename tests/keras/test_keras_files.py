@@ -320,8 +320,7 @@ def test_weights_in_several_files(tmp_path: Path) -> None:
         again.load_weights(path)
         for a, b in zip(again.get_weights(), model.get_weights(), strict=True):
             assert np.array_equal(a, b)
-        for a, b in zip(again.optimizer.variables, model.optimizer.variables, strict=True):
-            np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=1e-6, atol=1e-12)
+        assert_all_close(again.optimizer.variables, model.optimizer.variables, rtol=1e-6, atol=1e-12)
 
 
 def test_layers_by_name_and_left_out(tmp_path: Path) -> None:
