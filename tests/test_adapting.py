@@ -150,7 +150,7 @@ def test_sparse_inputs(blobs: Blobs) -> None:
     model.fit(sparse.csr_matrix(x), blobs.y, verbose=0)
     np.testing.assert_allclose(model.predict(sparse.csr_matrix(x)), model.predict(x), rtol=1e-5, atol=1e-6)
     for copy in (keras.models.clone_model(model), keras.models.model_from_json(model.to_json())):
-        assert copy._inputs.sparse
+        assert copy._built_graph.input_layers[0].sparse
     assert not keras.Input((6,), sparse=None).sparse
     with pytest.raises(TypeError, match="`sparse` must be True or False, got 'yes'"):
         keras.Input((6,), sparse="yes")

@@ -90,7 +90,7 @@ def test_a_variational_autoencoder() -> None:
 
 def test_another_loss_needs_no_values() -> None:
     model = compiled(policy(added=False), "sgd", "mse")
-    assert not model._has_train_step
+    assert not model._has_step("train_step")
     with pytest.warns(UserWarning, match="no layer of model .* reads its input 'advantages'"):
         model.fit([X, ADVANTAGES], Y, verbose=0)
 

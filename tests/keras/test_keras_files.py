@@ -241,7 +241,7 @@ def test_sparse_inputs(functional: bool, suffix: str, tmp_path: Path) -> None:
             model = api.Sequential([inputs, api.layers.Dense(2)])
         model.save(tmp_path / f"{api.__name__}{suffix}")
         again = other.models.load_model(tmp_path / f"{api.__name__}{suffix}")
-        start = again.inputs[0] if other is keras else again._inputs
+        start = again.inputs[0] if other is keras else again._built_graph.input_layers[0]
         assert start.sparse
         np.testing.assert_allclose(again.predict(X, verbose=0), model.predict(X, verbose=0), RTOL, ATOL)
 

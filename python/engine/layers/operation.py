@@ -215,10 +215,6 @@ class OperationPart(Part):
     def _leaves(self) -> list[Layer]:
         return []
 
-    @property
-    def _given_input_shape(self) -> Shape | None:
-        return None
-
     # Weights: none.
 
     @property
@@ -228,16 +224,6 @@ class OperationPart(Part):
 
     @property
     def weights(self) -> list[Variable]:
-        """An empty list."""
-        return []
-
-    @property
-    def trainable_weights(self) -> list[Variable]:
-        """An empty list."""
-        return []
-
-    @property
-    def non_trainable_weights(self) -> list[Variable]:
         """An empty list."""
         return []
 

@@ -324,9 +324,9 @@ class Part(Versioned):
         return any(part._trains_by_default for part in self._parts())
 
     @property
-    @abstractmethod
     def _given_input_shape(self) -> Shape | None:
         """The shape of one input sample, if the user has given it."""
+        return None
 
     @abstractmethod
     def build(self, input_shape: tuple[int | None, ...]) -> None:

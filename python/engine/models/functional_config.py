@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from engine._base.checks import Shape, WrongTypeError
 from engine._tracing.symbolic import Slot
-from engine.layers import InputLayer, get
+from engine.layers import get
 from engine.layers.operation import is_of_operation, operation_from_config
 from engine.layers.part import Part
 from engine.layers.recorded_calls import shape_with_batch
@@ -26,22 +26,19 @@ from engine.utils.serialization import (
 )
 
 
-def config_of_stack(
-    name: str, trainable: bool, dtype: Any, inputs: InputLayer | None, stack: Sequence[Part]
-) -> dict[str, Any]:
+def config_of_stack(name: str, trainable: bool, dtype: Any, graph: LayerGraph) -> dict[str, Any]:
     """Returns the config of a Sequential.
 
     Args:
         name: of the model.
         trainable: of the model.
         dtype: "float32", or the config of the model's dtype policy.
-        inputs: its input layer.
-        stack: the other layers and models in it.
+        graph: its layers.
     """
-    first = [] if inputs is None else [inputs]
-    built = {} if inputs is None else {"build_input_shape": inputs.batch_shape}
+    starts = graph.input_layers
+    built = {"build_input_shape": starts[0].batch_shape} if starts else {}
     config = {"name": name, "trainable": trainable, "dtype": dtype}
-    return {**config, "layers": described_parts([*first, *stack]), **built}
+    return {**config, "layers": described_parts([*starts, *graph.layers]), **built}
 
 
 def config_of_graph(

@@ -290,11 +290,6 @@ class Model(Part, SaysWhatIsLeftOut):
         ]
         return any(name in vars(each) for each in of_user for name in names)
 
-    @property
-    def _has_train_step(self) -> bool:
-        """Whether batches are trained by a method of the user's class."""
-        return self._has_step("train_step")
-
     def _has_step(self, name: str) -> bool:
         """Returns whether Python says what happens in the step `name`, or in what it calls."""
         overrides = type(self)._user_overrides(name, "compute_loss", "compute_metrics")
@@ -1465,7 +1460,7 @@ class Model(Part, SaysWhatIsLeftOut):
             if len(self._built_graph.input_layers) > 1:  # it has its weights since it was made
                 self.compute_output_shape(self.input_shape if input_shape is None else input_shape)
                 return
-            known = self._inputs
+            known = next(iter(self._built_graph.input_layers), None)
             if input_shape is not None:
                 sample = without_batch(input_shape)
             elif known is not None:
@@ -1762,7 +1757,9 @@ class Model(Part, SaysWhatIsLeftOut):
             msg = f"there must be a seed or None for each of {len(self._layers_of_weights)} layers, got {len(seeds)}"
             raise ValueError(msg)
         declared = flag(facts.get("declared_shape", True), "declared_shape")
-        self._reseed([None if seed is None else integer(seed, "seed", 0, 2**64 - 1) for seed in seeds])
+        known_seeds = [None if seed is None else integer(seed, "seed", 0, 2**64 - 1) for seed in seeds]
+        if reseeded(self._layers_of_weights, known_seeds):
+            renew(self)
         self._note_declared_shape(self._built_graph.has_declared_shape and declared)
         self._feature_names = self._feature_names if names is None else names
         indices, compiled = facts.get("class_indices"), self._compiled
@@ -1964,11 +1961,6 @@ class Model(Part, SaysWhatIsLeftOut):
     def _is_graph(self) -> bool:
         return self._built_graph.has_branches
 
-    @property
-    def _inputs(self) -> InputLayer | None:
-        """The input layer of a model with one input; None before it is known."""
-        return self._built_graph.input_layers[0] if self._built_graph.input_layers else None
-
     def _packed_inputs(self, values: Sequence[Any]) -> Any:
         return self._built_graph.input_form.packed(values)
 
@@ -2004,10 +1996,6 @@ class Model(Part, SaysWhatIsLeftOut):
         """The models that are parts of this one, at any depth."""
         inner = [part for part in self._built_graph.layers if isinstance(part, Model)]
         return [*inner, *(model for part in inner for model in part._models_within())]
-
-    def _holds(self, model: object) -> bool:
-        """Whether `model` is a part of this one, at any depth."""
-        return any(part is model for part in self._models_within())
 
     @property
     def _given_input_shape(self) -> Shape | None:
@@ -2045,13 +2033,6 @@ class Model(Part, SaysWhatIsLeftOut):
         elif not self._built_graph.input_layers and self._body is not None:
             with self._lock.held():
                 build_for_shapes(self, [(None, *sample) for sample in samples])
-
-    # Changes of the layers.
-
-    def _reseed(self, seeds: Sequence[int | None]) -> None:
-        """Gives the layers that draw random numbers these seeds, one for each of `_layers_of_weights`."""
-        if reseeded(self._layers_of_weights, seeds):
-            renew(self)
 
 
 class Functional(Model):

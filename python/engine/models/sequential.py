@@ -85,7 +85,7 @@ class Sequential(Model):
         flag(rebuild, "rebuild")
         around = enclosing_models(self)
         with changing(self, around):
-            if layer is self or (isinstance(layer, Model) and layer._holds(self)):
+            if layer is self or (isinstance(layer, Model) and self in layer._models_within()):
                 msg = f"model {self.name!r} can't be a part of itself: make another one with clone_model()"
                 raise ValueError(msg)
             first, parts = with_parts(self._built_graph.input_layers, self._built_graph.layers, [layer])
@@ -148,9 +148,7 @@ class Sequential(Model):
         return first_call_of(self)
 
     def _config_of_parts(self) -> dict[str, Any]:
-        return config_of_stack(
-            self.name, self._trainable, self._dtype_in_config, self._inputs, self._built_graph.layers
-        )
+        return config_of_stack(self.name, self._trainable, self._dtype_in_config, self._built_graph)
 
     @classmethod
     def _of_parts(cls, parts: Sequence[Part], name: str | None) -> Self:

@@ -52,7 +52,7 @@ def explain_batch(model: Any, mode: str = "train", batch_size: int = 32, threads
     if hasattr(model, "python_function"):
         return str(model.explained(limit))
     _require_built(model)
-    if mode == "train" and model._has_train_step:
+    if mode == "train" and model._has_step("train_step"):
         steps = [step for (name, *_), step in model._compiled_steps.items() if name == "train_step"]
         if not steps:
             msg = (
