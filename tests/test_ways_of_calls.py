@@ -292,3 +292,67 @@ def test_penalties_on_outputs_of_a_layer_that_a_nested_model_uses_twice_come_twi
     for model in (inner, outer):
         model(np.ones((1, 2), "float32"))
         assert model.losses == [2.0, 2.0]
+
+
+MERGING = [
+    layers.Add(),
+    layers.Subtract(),
+    layers.Multiply(),
+    layers.Average(),
+    layers.Maximum(),
+    layers.Minimum(),
+    layers.Concatenate(),
+    layers.Dot(axes=1),
+]
+
+
+@pytest.mark.parametrize("layer", MERGING, ids=lambda layer: type(layer).__name__)
+@pytest.mark.parametrize("beside", ["array", "variable", "watched", "computed"])
+def test_merging_layers_on_a_tape_pass_gradients_on_beside_any_input(layer: Any, beside: str) -> None:
+    draw = np.random.default_rng(5)
+    x, other, factors = (draw.normal(size=(4, 3)).astype(np.float32) for _ in range(3))
+    weight = keras.Variable(x)
+    with keras.GradientTape() as tape:
+        total = keras.ops.sum(layer([weight * 1.0, keras.Variable(other) * 1.0]) * factors[:, :1])
+    expected = tape.gradient(total, weight)
+    with keras.GradientTape() as tape:
+        tape.watch(other)
+        one = {"array": x, "variable": weight, "watched": x, "computed": weight * 1.0}[beside]
+        if beside in ("array", "watched"):
+            tape.watch(x)
+        total = keras.ops.sum(layer([one, other if beside == "watched" else other.tolist()]) * factors[:, :1])
+    found = tape.gradient(total, x if beside in ("array", "watched") else weight)
+    assert np.asarray(found).tobytes() == np.asarray(expected).tobytes()
+
+
+def test_merging_layers_read_what_a_tape_has_recorded_beside_arrays_after_its_block() -> None:
+    weight = keras.Variable(np.ones((4, 3), np.float32))
+    with keras.GradientTape(persistent=True) as tape:
+        recorded = weight * 2.0
+    joined = layers.Add()([np.ones((4, 3), np.float32), recorded])
+    assert np.asarray(joined).tolist() == [[3.0] * 3] * 4
+    assert np.asarray(tape.gradient(recorded, weight)).tolist() == [[2.0] * 3] * 4
+
+
+def test_a_merging_layer_on_a_tape_adds_its_penalty_on_outputs_to_the_losses() -> None:
+    first, second = keras.Input((3,)), keras.Input((3,))
+    kernel = layers.Dense(3)
+    join = layers.Add(activity_regularizer=keras.regularizers.L2(0.5))
+    model = keras.Model([first, second], join([kernel(first), second]))
+    x = np.random.default_rng(6).normal(size=(2, 4, 3)).astype(np.float32)
+    outputs = np.asarray(model([x[0], x[1]]))
+    with keras.GradientTape() as tape:
+        model([x[0], x[1]], training=True)
+        loss = keras.ops.sum(model.losses)
+    penalty = 0.5 * np.square(outputs.astype(np.float64)).sum() / 4
+    np.testing.assert_allclose(float(loss), penalty, rtol=1e-6)
+    expected = x[0].astype(np.float64).T @ outputs / 4
+    np.testing.assert_allclose(np.asarray(tape.gradient(loss, kernel.kernel)), expected, rtol=1e-5, atol=1e-6)
+    with keras.GradientTape():
+        join([x[0], x[1]])
+    np.testing.assert_allclose(float(join.losses[0]), 0.5 * np.square(x.sum(axis=0)).sum() / 4, rtol=1e-6)
+
+
+def test_merging_layers_on_a_tape_refuse_inputs_of_different_numbers_of_samples() -> None:
+    with keras.GradientTape(), pytest.raises(ValueError, match="number of samples"):
+        layers.Add()([np.ones((2, 3)), np.ones((4, 3))])

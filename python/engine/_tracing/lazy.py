@@ -718,7 +718,7 @@ def recorded_masks(masks: Any, inputs: Any, trace: LazyTrace) -> Any:
 
 
 def recorded_inputs(values: Any, part: Any) -> Any:
-    """Returns the inputs of a layer or model in the form in which it is called on them.
+    """Returns the inputs of a layer or model in the form in which it is called on them, and applies changes of its weights.
 
     While a tape is recording, arrays become recorded ones. Otherwise recorded arrays whose numbers are there become
     arrays of NumPy.
@@ -727,8 +727,10 @@ def recorded_inputs(values: Any, part: Any) -> Any:
         values: the inputs.
         part: the layer or model.
     """
-    if current.get() is not None:
+    if current.get() is not None or (open_recorder.get() is None and not of_thread.traces):
         return values
+    if open_recorder.get() is None:
+        apply_pending_changes()
     recorder_open = recorder()
     if recorder_open is None:
         return mapped(_plain, values) if contains(values, RecordedArray) else values

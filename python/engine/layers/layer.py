@@ -39,7 +39,7 @@ from engine._base.locks import Lock, Order
 from engine._base.random_state import next_sampling, next_seed
 from engine._base.registered_objects import is_of_engine, overrides
 from engine._base.spec import Registry, Spec, auto_name, snake_case
-from engine._base.tensor_like import Tensor, mask_of, open_recorder
+from engine._base.tensor_like import Tensor, mask_of
 from engine._core_interface.cpp import (
     Float32,
     Operation,
@@ -64,7 +64,6 @@ from engine._tracing.extents import FullShape, full_shape
 from engine._tracing.lazy import (
     RecordedArray,
     apply_pending_changes,
-    of_thread,
     on_trial,
     prepare_for_change,
     recorded_inputs,
@@ -883,12 +882,8 @@ class Layer(Part, Leaf, Spec):
             ValueError: for a symbolic input among `args` or `options`.
         """
         inputs, *args = args or [self._inputs_by_name(options)]  # type: ignore[assignment] # a list is as good
-        while_recording = False
-        if open_recorder.get() is not None or of_thread.traces:
-            if open_recorder.get() is None:
-                apply_pending_changes()
-            inputs = recorded_inputs(inputs, self)
-            while_recording = current.get() is None and contains(inputs, RecordedArray)
+        inputs = recorded_inputs(inputs, self)
+        while_recording = current.get() is None and contains(inputs, RecordedArray)
         arguments = self._arguments_of_call(args, options)
         training, mask = training_of(arguments.pop("training", None)), arguments.pop("mask", None)
         if not while_recording and (
@@ -968,8 +963,7 @@ class Layer(Part, Leaf, Spec):
             outputs, masked = self._outputs_of_call(inputs, training, mask, arguments)
         else:
             outputs, masked = self._outputs_of_program(inputs, training, mask)
-        if self.activity_regularizer is not None:
-            self._note_penalty(outputs)
+        self._note_penalty(outputs)
         return outputs.masked(masked) if isinstance(outputs, Tensor) else outputs
 
     def _call_while_recording(
@@ -984,8 +978,7 @@ class Layer(Part, Leaf, Spec):
         if trace is not None:  # the masks belong to this batch, as the inputs do
             mask = recorded_masks(mask, inputs, trace)
         outputs = self._outputs_while_recording(inputs, training, mask, arguments)
-        if self.activity_regularizer is not None:
-            self._penalties = [self.activity_regularizer(outputs) / float(outputs.shape[0])]
+        self._note_penalty(outputs)
         return outputs
 
     # On symbols.
@@ -1356,11 +1349,16 @@ class Layer(Part, Leaf, Spec):
             _losses_in_calls.reset(token)
 
     def _note_penalty(self, outputs: Any) -> None:
-        """Stores the penalties on the `outputs` of a call, one array (n, ...) or several, for `losses`."""
+        """Stores the penalties on the `outputs` of a call, one array (n, ...) or several, recorded or not, for `losses`."""
         regularizer = self.activity_regularizer
-        if regularizer is not None:
-            what = f"`activity_regularizer` of layer {self.name!r}"
-            self._penalties = [scalar(regularizer(each), what) / len(each) for each in tree.flatten(outputs)]
+        if regularizer is None:
+            return
+        self._penalties = []
+        for each in tree.flatten(outputs):
+            penalty: Any = regularizer(each)
+            if not isinstance(penalty, RecordedArray):
+                penalty = scalar(penalty, f"`activity_regularizer` of layer {self.name!r}")
+            self._penalties.append(penalty / float(len(each)))
 
     # Config.
 

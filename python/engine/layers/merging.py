@@ -18,9 +18,9 @@ from engine._core_interface.cpp import Operation, build
 from engine._core_interface.operations import AddOperation, ConcatenateOperation, LayerOperation
 from engine._data.array_conversion import as_float32, real_array, require_finite
 from engine._tracing.extents import FullShape
-from engine._tracing.lazy import RecordedArray
+from engine._tracing.lazy import RecordedArray, as_recorded, recorded_inputs, trace_for
 from engine._tracing.recordings import Recording, recording, shapes_by_trial
-from engine._tracing.symbolic import Symbolic, contains
+from engine._tracing.symbolic import Symbolic, contains, current
 from engine.layers.layer import Layer, register
 from engine.layers.part import Part
 from engine.layers.recorded_calls import mask_of_symbol
@@ -79,7 +79,16 @@ class _Merging(Layer):
         if not isinstance(inputs, (list, tuple)) or not inputs:
             msg = f"layer {self.name!r} must be called on a list of inputs, got {inputs!r:.80}: put them into [...]"
             raise ValueError(msg)
-        symbols = symbols_of(inputs)
+        inputs = [recorded_inputs(each, self) for each in inputs]
+        if current.get() is None and contains(inputs, RecordedArray):
+            trace = trace_for(inputs)
+            inputs = inputs if trace is None else [as_recorded(each, trace) for each in inputs]
+        symbols: list[Any] | None = symbols_of(inputs)
+        if symbols is not None and isinstance(symbols[0], RecordedArray):
+            self._require_same_count(symbols)
+            (outputs,) = called_on(self, symbols, training)
+            self._note_penalty(outputs)
+            return outputs
         if symbols is not None:
             return called_on(self, symbols, training)[0]
         if contains(inputs, Symbolic):
@@ -96,10 +105,15 @@ class _Merging(Layer):
         rows = [as_float32(array) for array in arrays]
         for number, (row, array) in enumerate(zip(rows, arrays, strict=True)):
             require_finite(row, array, f"inputs[{number}]")
-        if len({len(each) for each in rows}) > 1:
-            msg = f"the inputs of layer {self.name!r} must have the same number of samples, got {[len(each) for each in rows]}"
-            raise ValueError(msg)
+        self._require_same_count(rows)
         return rows
+
+    def _require_same_count(self, inputs: Sequence[Any]) -> None:
+        """Raises ValueError unless all inputs, arrays of NumPy or recorded ones, have equally many samples."""
+        counts = [each.shape[0] for each in inputs]
+        if len(set(counts)) > 1:
+            msg = f"the inputs of layer {self.name!r} must have the same number of samples, got {counts}"
+            raise ValueError(msg)
 
     def _of_arrays(self, inputs: Sequence[Any]) -> Tensor:
         rows = self._checked_arrays(inputs)
@@ -107,8 +121,7 @@ class _Merging(Layer):
         self._build_for_inputs(samples)
         masks = [mask_of(each) for each in inputs]
         outputs = self._merged(rows, samples, masks)
-        if self.activity_regularizer is not None:
-            self._note_penalty(outputs)
+        self._note_penalty(outputs)
         return outputs.view(Tensor).masked(self.compute_mask(rows, masks))
 
     def _merged(

@@ -48,7 +48,7 @@ from engine._base.containers import values_within
 from engine._base.left_out import SaysWhatIsLeftOut
 from engine._base.registered_objects import custom_object_scope
 from engine._base.spec import auto_name, snake_case
-from engine._base.tensor_like import Tensor, open_recorder
+from engine._base.tensor_like import Tensor
 from engine._base.tracebacks import without_engine_frames
 from engine._core_interface.cpp import (
     DeviceArray,
@@ -65,7 +65,6 @@ from engine._printing.progress import Progress, print_message, require_verbose
 from engine._tracing.lazy import (
     RecordedArray,
     apply_pending_changes,
-    of_thread,
     prepare_for_change,
     recorded_inputs,
     without_mask,
@@ -1117,10 +1116,7 @@ class Model(Part, SaysWhatIsLeftOut):
             ValueError, TypeError: if the data doesn't match the model.
         """
         training = training_of(training)
-        if open_recorder.get() is not None or of_thread.traces:
-            if open_recorder.get() is None:
-                apply_pending_changes()
-            x = recorded_inputs(x, self)
+        x = recorded_inputs(x, self)
         build_for_symbols(self, x)
         symbols = symbols_of(self._built_graph.input_form.flat(x))
         if symbols is not None:
