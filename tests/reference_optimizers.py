@@ -179,14 +179,18 @@ RULES: dict[str, tuple[int, Rule]] = {
     "ftrl": (2, ftrl),
     "lamb": (2, lamb),
     "adafactor": (3, adafactor),
-    "muon": (1, muon),
+    "muon": (2, muon),
     "schedule_free_adamw": (2, schedule_free_adamw),
 }
 
 
+# The options with which a rule keeps one array more for each weight.
+OPTIONS = {"sgd": ("momentum",), "adam": ("amsgrad",), "rmsprop": ("momentum", "centered")}
+
+
 def slot_count(optimizer: Spec) -> int:
-    options = ("momentum", "amsgrad", "centered")
-    return RULES[optimizer["kind"]][0] + sum(bool(optimizer.get(option)) for option in options)
+    kind = optimizer["kind"]
+    return RULES[kind][0] + sum(bool(optimizer.get(option)) for option in OPTIONS.get(kind, ()))
 
 
 def initial_slots(optimizer: Spec, w: Array) -> list[Array]:
