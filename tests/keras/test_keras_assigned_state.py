@@ -194,3 +194,115 @@ def test_the_training_of_the_call_around_reaches_layers_within(api: Any) -> None
         outputs = np.asarray(layer(np.ones((4, 50), "float32"), **options))
         assert set(np.unique(outputs)) == ({0.0, 2.0} if training else {1.0})
         assert bool(seen[-1]) == bool(training)  # Keras also calls it with symbols before
+
+
+class Scaling:
+    """Makes layers and models with a factor in an attribute, of one of both libraries."""
+
+    def __init__(self, api: Any) -> None:
+        class Layer(api.layers.Layer):  # type: ignore[misc]
+            def __init__(self) -> None:
+                super().__init__()
+                self.dense, self.factor, self._bias = api.layers.Dense(3, kernel_initializer="ones"), 1.0, 0.0
+
+            def call(self, x: Any) -> Any:
+                return self.dense(x) * self.factor + self._bias
+
+        class Model(api.Model):  # type: ignore[misc]
+            def __init__(self, layer: Any = None) -> None:
+                super().__init__()
+                self.dense, self.factor, self._bias = (
+                    layer or api.layers.Dense(3, kernel_initializer="ones"),
+                    1.0,
+                    0.0,
+                )
+
+            def call(self, x: Any) -> Any:
+                return self.dense(x) * self.factor + self._bias
+
+        self.api, self.layer, self.model = api, Layer, Model
+
+    def alone(self) -> Any:
+        model = self.model()
+        return model, model
+
+    def of_a_layer(self) -> Any:
+        layer = self.layer()
+        return self.model(layer), layer
+
+    def sequential(self) -> Any:
+        layer = self.layer()
+        return self.api.Sequential([self.api.Input((3,)), layer]), layer
+
+    def functional(self) -> Any:
+        part, inputs = self.layer(), self.api.Input((3,))
+        return self.api.Model(inputs, part(inputs)), part
+
+    def functional_of_a_model(self) -> Any:
+        part, inputs = self.model(), self.api.Input((3,))
+        return self.api.Model(inputs, part(inputs)), part
+
+
+ONES = np.ones((2, 3), np.float32)
+
+
+@pytest.mark.parametrize("name", ["factor", "_bias"])
+@pytest.mark.parametrize("runs_before", [True, False])
+@pytest.mark.parametrize("form", ["alone", "of_a_layer", "sequential", "functional", "functional_of_a_model"])
+def test_an_attribute_that_call_reads(form: str, runs_before: bool, name: str) -> None:
+    """Calls follow it at once; what is compiled follows it before it runs first, and with the next `compile`, as in Keras."""
+    found = []
+    for api in (keras, engine):
+        model, part = getattr(Scaling(api), form)()
+        model.compile("sgd", "mse")
+
+        def numbers(model: Any = model) -> list[float]:
+            outputs = [model.predict(ONES, verbose=0), model(ONES), model(ONES, training=True)]
+            return [float(np.asarray(each)[0, 0]) for each in outputs] + [
+                float(model.evaluate(ONES, 0 * ONES, verbose=0))
+            ]
+
+        model(ONES)
+        steps = [numbers()] if runs_before else []
+        setattr(part, name, 2.0)
+        steps.append(numbers())
+        if api is engine:
+            with engine.GradientTape():
+                on_tape = model(engine.ops.convert_to_tensor(ONES))
+            for each in (on_tape, engine.function(lambda x, model=model: model(x))(ONES)):
+                np.testing.assert_array_equal(each, model(ONES))
+        model.compile("sgd", "mse")
+        steps.append(numbers())
+        found.append(steps)
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_frozen_layer_in_a_call_with_training(compiled: bool) -> None:
+    """`BatchNormalization` that is frozen computes as in predictions at once, and keeps its averages."""
+    x = np.random.default_rng(0).normal(2, 3, (16, 3)).astype(np.float32)
+    found = []
+    for api in (keras, engine):
+        layer = api.layers.BatchNormalization()
+        model = api.Sequential([api.Input((3,)), layer])
+        if compiled:
+            model.compile("sgd", "mse")
+        outputs = [model(x, training=True)]
+        for part, trainable in ((layer, False), (layer, True), (model, False), (model, True)):
+            part.trainable = trainable
+            outputs += [model(x, training=True), layer.moving_mean, model(x)]
+        found.append([np.array(each) for each in outputs])
+    for ours, theirs in zip(*reversed(found), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_an_activation_that_is_assigned_before_the_first_prediction() -> None:
+    found = []
+    for api in (keras, engine):
+        dense = api.layers.Dense(2, "relu", kernel_initializer="ones")
+        model = api.Sequential([api.Input((3,)), dense])
+        dense.activation = api.activations.linear
+        before = model.predict(-ONES, verbose=0)
+        dense.activation = api.activations.relu
+        found.append([before, np.asarray(model(-ONES)), model.predict(-ONES, verbose=0)])
+    np.testing.assert_array_equal(found[1], found[0])

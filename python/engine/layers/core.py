@@ -38,7 +38,7 @@ __all__ = ["Activation", "ActivityRegularization", "Dense", "Input", "InputLayer
 class _ActivationOfLayer:
     """The attribute `activation`. What the argument `activation` may be can be assigned, also None for none.
 
-    A model that has the layer uses another activation from its next `compile` on.
+    Calls use another activation at once. `fit`, `evaluate` and `predict` of a model that has run use it from its next `compile` on.
     """
 
     def __get__(self, layer: Layer | None, owner: type) -> Any:

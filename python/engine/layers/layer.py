@@ -106,7 +106,7 @@ from engine.layers.call_arguments import (
 from engine.layers.hosts import CustomLayerHost, PenaltyHost, with_mask
 from engine.layers.input_spec import InputSpec, require_compatible
 from engine.layers.leaf import Leaf
-from engine.layers.part import Part, paths_within
+from engine.layers.part import Part, is_name_of_library, paths_within
 from engine.layers.recorded_calls import (
     NO_PARTS,
     RecordedCalls,
@@ -325,13 +325,16 @@ class Layer(Part, Leaf, Spec):
         self.autocast = flag(autocast, "autocast")
         if self._has_own_mask:
             self.supports_masking = True
+        if not is_of_engine(type(self)):
+            self._own_names = frozenset((*vars(self), "_own_names"))
 
     def __setattr__(self, name: str, value: object) -> None:
-        if name.startswith("_") or current.get() is not None:
+        private = name.startswith("_")
+        if current.get() is not None or (private and self._is_own_name(name)):
             super().__setattr__(name, value)
             return
         of_user = not self._is_by_operations
-        if of_user:
+        if of_user and not private:
             self._adopt_variables(value)
         before = self.__dict__.get(name, self)
         super().__setattr__(name, value)
@@ -340,6 +343,11 @@ class Layer(Part, Leaf, Spec):
         if calls is not None and before is not value and (of_user or name in self.__dict__):
             calls.clear()
             self._note_change()
+
+    def _is_own_name(self, name: str) -> bool:
+        """Whether a private attribute is one of the library, and not one that the class of a user has."""
+        own = self.__dict__.get("_own_names")
+        return own is None or name in own or is_name_of_library(type(self), name)
 
     def _adopt_variables(self, value: object) -> None:
         """Makes the variables in an attribute weights of this layer, if they belong to none."""

@@ -52,6 +52,11 @@ def _require_free_names(cls: type) -> None:
             raise TypeError(msg)
 
 
+def is_name_of_library(cls: type, name: str) -> bool:
+    """Whether a class of the library among `cls` and its bases gives an attribute of this name a meaning."""
+    return any(name in vars(base) for base in cls.__mro__ if is_of_engine(base))
+
+
 def _is_private(name: str) -> bool:
     """Whether a name in a class is one that its author made private, rather than one of Python's own."""
     return name.startswith("_") and not name.endswith("__") and not name.startswith("_abc_")

@@ -30,7 +30,7 @@ from engine.layers.leaf import Leaf
 from engine.layers.nodes import NodeLeaf
 from engine.layers.part import Part, paths_within
 from engine.layers.values import ValueLayer
-from engine.models.built_graph import BuiltGraph
+from engine.models.built_graph import Agreement, BuiltGraph, Settings
 from engine.models.layer_graph import LayerGraph, without_layers
 from engine.models.lock import all_held
 from engine.models.network import Network, inner_graph, network_of
@@ -151,6 +151,14 @@ def names_of_ends(form: Structure, count: int) -> list[str]:
 
 def _built(model: ModelInterface, graph: LayerGraph, compiled: Compiled | None) -> BuiltGraph:
     """Returns a graph with the program that computes it, compiled with `compiled` if that is given."""
+    settings = Settings(graph.layers)
+    with settings.collecting():
+        return _built_with(model, graph, compiled, settings)
+
+
+def _built_with(
+    model: ModelInterface, graph: LayerGraph, compiled: Compiled | None, settings: Settings
+) -> BuiltGraph:
     network = network_through(graph)
     forms, program, by_shape = graph.input_layers, None, None
     operations: list[Operation] = []
@@ -187,6 +195,7 @@ def _built(model: ModelInterface, graph: LayerGraph, compiled: Compiled | None) 
         program=program,
         by_shape=by_shape,
         operations=operations,
+        settings=settings,
         sample_shape=sample_shape,
         output_shapes=output_shapes,
         output_shape=output_shapes[0] if plain else None,
@@ -297,13 +306,52 @@ def move_to(model: ModelInterface, device: str) -> None:
     model._built_graph, model._device = replace(graph, program=None, by_shape=None), name
 
 
+def agreement_of(model: ModelInterface, graph: BuiltGraph) -> Agreement:
+    """Returns whether the program of a graph computes what its layers would compute now, after settings of theirs have changed."""
+
+    def compare() -> Agreement:
+        try:
+            now = _operations_now(model, graph, network_through(graph))
+        except Exception:  # code of the user raises it again when it is called
+            return Agreement(False, False)
+        learns = now == graph.operations
+        return Agreement(learns or _as_frozen(now) == _as_frozen(graph.operations), learns)
+
+    return graph.settings.agreement(compare)
+
+
+def follow_settings(model: ModelInterface) -> None:
+    """Builds the program again if settings of layers have changed before it runs for the first time.
+
+    Later it follows them when it is compiled again, as in Keras, which compiles a model where it first runs.
+    """
+    graph = model._built_graph
+    if graph.program is None or graph.settings.has_run:
+        return
+    with model._lock.held():
+        graph, compiled = model._built_graph, model._compiled
+        decided = compiled is not None and compiled.trains  # what is trained must stay the same
+        if not (decided or agreement_of(model, graph).in_predictions):
+            set_graph(model, graph.changed(), compiled)
+        model._built_graph.settings.has_run = True
+
+
+def _as_frozen(operations: Sequence[Operation]) -> list[Any]:
+    return [{**each, "trainable": False} for each in operations]
+
+
+def _operations_now(model: ModelInterface, graph: BuiltGraph, network: Network) -> list[Operation]:
+    """Returns the operations by which the core would compute the layers of a graph, in its `network`, now."""
+    dtypes = [each.dtype for each in graph.input_layers]
+    return operations_through(network, known_inputs(graph), model._trainable, dtypes=dtypes)
+
+
 def apply_compiled(model: ModelInterface, compiled: Compiled) -> None:
     """Compiles the program, if there is one, with `compiled`."""
     graph = model._built_graph
     if graph.program is not None:
-        known, dtypes = known_inputs(graph), [each.dtype for each in graph.input_layers]
-        network = network_through(graph)
-        if graph.operations == operations_through(network, known, model._trainable, dtypes=dtypes):
+        known, network = known_inputs(graph), network_through(graph)
+        if graph.operations == _operations_now(model, graph, network):
             _compile_program(model, replace(graph, network=network), compiled, known)
             return
     # `trainable` was assigned, or there is no program yet.

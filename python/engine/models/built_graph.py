@@ -2,19 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from engine._base.checks import Shape
 from engine._core_interface.cpp import Operation, Program
 from engine._data.exact_integers import Reading
 from engine._data.several_arrays import inputs_in
+from engine._tracing.versions import Dependencies
 from engine._training.compile_arguments import Compiled
 from engine.layers import Layer
+from engine.layers.part import Part
 from engine.models.layer_graph import LayerGraph
 from engine.models.network import Network
 from engine.models.programs_by_shape import ProgramsByShape
 from engine.models.wiring import chain_of, shapes_along
+
+
+class Agreement(NamedTuple):
+    """Whether a program computes what its layers would compute now."""
+
+    in_predictions: bool = True
+    in_training: bool = True
+
+
+class Settings:
+    """What layers say about themselves when a program is built from them: it can change afterwards.
+
+    Args:
+        parts: the layers and models. Those within are read, too.
+    """
+
+    def __init__(self, parts: Sequence[Part] = ()) -> None:
+        self._parts, self._agreement = parts, Agreement()
+        self.has_run = False
+        """Whether the program has trained, evaluated or predicted."""
+        self._dependencies = self._present()
+
+    def _present(self) -> Dependencies:
+        found = Dependencies()
+        for part in self._parts:
+            found.add(part)
+        return found
+
+    def collecting(self) -> AbstractContextManager[Any]:
+        """Within the block, in which the program is built, changes by this thread don't count."""
+        return self._dependencies.collecting()
+
+    def agreement(self, compare: Callable[[], Agreement]) -> Agreement:
+        """Returns what `compare` does; it is called after a change alone."""
+        if not self._dependencies.are_unchanged:
+            self._dependencies, self._agreement = self._present(), compare()
+        return self._agreement
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +74,8 @@ class BuiltGraph(LayerGraph):
     """The programs for samples of all other shapes, if an axis of the samples has no fixed length."""
     operations: Sequence[Operation] = ()
     """The operations of the program."""
+    settings: Settings = field(default_factory=Settings)
+    """What the layers said about themselves when it was built."""
     sample_shape: Shape | None = None
     """Of one sample as the core reads it: several inputs lie side by side. None before it is known, or without a fixed length."""
     output_shapes: list[Shape] = field(default_factory=list)

@@ -36,6 +36,7 @@ from engine.callbacks.base import Logs, Mode
 from engine.losses.traced import TracedLoss
 from engine.models.building import (
     apply_compiled,
+    follow_settings,
     output_shapes_for,
     program_for,
     shapes_of_leaves,
@@ -89,6 +90,7 @@ class Execution(ABC):
         """Prepares the model before the data `x` are checked; ValueError if it is not compiled."""
         del x, trains
         self._model._require_compiled()
+        follow_settings(self._model)
 
     @abstractmethod
     def samples(self, arguments: DataArguments) -> Samples:

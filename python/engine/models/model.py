@@ -69,7 +69,7 @@ from engine._tracing.lazy import (
     recorded_inputs,
     without_mask,
 )
-from engine._tracing.symbolic import Slot, mapped, values_by_symbol
+from engine._tracing.symbolic import Slot, current, mapped, values_by_symbol
 from engine._training.arguments_by_output import require_names_of_output
 from engine._training.compile_arguments import Compiled
 from engine._training.diagnostic_warnings import (
@@ -97,7 +97,7 @@ from engine.layers.call_arguments import accepts, training_of
 from engine.layers.input_spec import InputSpec
 from engine.layers.layer import metrics_of_layers
 from engine.layers.operation import OperationPart
-from engine.layers.part import Part
+from engine.layers.part import Part, is_name_of_library
 from engine.layers.symbols import Call, CallArguments, KerasTensor, called_on, symbols_of
 from engine.layers.variable import Variable
 from engine.metrics import Metric
@@ -347,6 +347,8 @@ class Model(Part, SaysWhatIsLeftOut):
         self._may_hold_nan = False  # whether a loss was NaN or infinite, so that weights may be
         self._warned_actions: set[str] = set()  # the actions whose warning of such weights has been given
 
+        self._own_names = frozenset((*vars(self), "_own_names"))  # all others are those of the user
+
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "layers":
             msg = "`Model.layers` attribute is reserved and should not be used: give yours another name"
@@ -354,12 +356,25 @@ class Model(Part, SaysWhatIsLeftOut):
         body = self.__dict__.get("_body")
         if body is not None and not name.startswith("_"):
             body._adopt_variables(value)
+        before = self.__dict__.get(name, self)
         super().__setattr__(name, value)
+        # What was recorded may depend on it.
+        own = self.__dict__.get("_own_names")
+        if before is not value and not (own is None or name in own or is_name_of_library(type(self), name)):
+            self._note_assignment()
+
+    def _note_assignment(self) -> None:
+        """Notes that code of the user's has assigned an attribute, which what was recorded may depend on."""
+        if current.get() is None:
+            self._note_change()
+            if self._body is not None:
+                self._body._recorded_calls.clear()
+                self._body._note_change()
 
     def _begin_with_call(self, name: str | None) -> None:
         """Sets the attributes of a model whose class has a `call` of its own. Its inputs are known with the first data."""
         self._begin(name)
-        self._body = Body(self, frozenset((*vars(self), "_body")))
+        self._body = Body(self)
         self._built_graph = BuiltGraph(layers=[self._body], wiring=chain_of(1))
 
     def _build_of_user(self, input_shape: Any) -> None:

@@ -20,11 +20,10 @@ class Body(Layer):
 
     Args:
         model: the model.
-        own_names: the names of the attributes that every model has, which hold no layers of the user.
     """
 
-    def __init__(self, model: Any, own_names: frozenset[str]) -> None:
-        self._model, self._own_names = model, own_names
+    def __init__(self, model: Any) -> None:
+        self._model = model
         super().__init__(name=model.name)
         self._recorded_calls = RecordedCalls(model)
         self.__dict__["call"] = model.call
@@ -49,7 +48,8 @@ class Body(Layer):
 
     @property
     def _attributes_of_user(self) -> dict[str, Any]:
-        return {name: value for name, value in dict(vars(self._model)).items() if name not in self._own_names}
+        own_names = self._model._own_names
+        return {name: value for name, value in dict(vars(self._model)).items() if name not in own_names}
 
     @property
     def _may_be_recorded(self) -> bool:

@@ -50,7 +50,7 @@ from engine._training.prediction import (
 from engine._training.step_batches import batches_of
 from engine.callbacks import CallbackList
 from engine.config import _capped_steps
-from engine.models.building import output_shapes_for, program_for
+from engine.models.building import agreement_of, follow_settings, output_shapes_for, program_for
 from engine.models.built_graph import BuiltGraph
 from engine.models.execution import DataArguments, StepExecution
 from engine.models.first_inputs import build_for_data, read_inputs
@@ -85,6 +85,7 @@ def predicted(  # noqa: PLR0917 # those of `predict`
     """Returns what `Model.predict` does, whose arguments these are."""
     if model._has_predict_step:
         return _predict_by_steps(model, x, batch_size, verbose, steps, callbacks, out)
+    follow_settings(model)
     usual = batch_size is None and steps is None and callbacks is None
     if usual and not impatient(verbose):
         outputs = outputs_at_once(model, x, "x", BATCH_SIZE, out)
@@ -164,8 +165,7 @@ def outputs_of_batch(
         masks: of the inputs; empty if no input has one.
     """
     graph = model._built_graph
-    by_layer = masks or (training is None and graph.trains_by_default) or (called and graph.penalised)
-    if not training and not by_layer:
+    if not training and not _needs_layers(model, graph, training, called, masks):
         outputs = outputs_at_once(model, x, name)
         if outputs is not None:
             return outputs
@@ -183,7 +183,7 @@ def outputs_of_batch(
         )
     graph, rows, x = read_inputs(model, x, lambda data: data.unchecked(x, name, model._feature_names))
     program = cast(Program, graph.program_for(sample_shape_of(rows)))
-    if masks or (training is None and graph.trains_by_default) or (called and graph.penalised):
+    if _needs_layers(model, graph, training, called, masks):
         array = rows[:] if isinstance(rows, LazyRows) else rows
         array = array.numpy() if isinstance(array, DeviceArray) else array
         if array.dtype != np.uint8 and first_nonfinite_row(array) >= 0:
@@ -200,6 +200,18 @@ def outputs_of_batch(
         return unpacked_outputs(graph, found, graph.output_shapes_for(sample_shape_of(rows)))
     except NotFiniteError as error:
         raise complaint(x, graph.sample_shape, error, name) from None
+
+
+def _needs_layers(
+    model: ModelInterface, graph: BuiltGraph, training: bool | None, called: bool, masks: Sequence[Any]
+) -> bool:
+    """Whether layer after layer must be called, since the program can't compute a call; see `outputs_of_batch`.
+
+    Only calls follow settings of layers at once: the program follows them when it is compiled again, as in Keras.
+    """
+    if masks or (training is None and graph.trains_by_default) or (called and graph.penalised):
+        return True
+    return called and graph.program is not None and not agreement_of(model, graph)[bool(training)]
 
 
 def outputs_at_once(
