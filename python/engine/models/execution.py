@@ -46,7 +46,7 @@ from engine.models.building import (
 from engine.models.compiled_steps import CompilableStep
 from engine.models.first_inputs import build_for_data, read_inputs
 from engine.models.network import paths_to_outputs
-from engine.models.output_data import OutputData, no_targets
+from engine.models.output_data import OutputData, no_targets, weights_of_batch
 from engine.models.structures import arrays_of
 
 if TYPE_CHECKING:
@@ -236,6 +236,17 @@ class Execution(ABC):
             msg = f"`class_weight` has an entry {unknown[0]!r}, but the outputs are {listing(names)}"
             raise ValueError(msg)
         return {name: class_weight.get(name) for name in names}
+
+    def batch(self, x: Any, y: Any, sample_weight: Any, class_weight: Any = None, *, trains: bool) -> Samples:
+        """Returns one batch, checked, and prepares the model for it. The arguments are those of `train_on_batch`."""
+        self.begin(x, trains=trains)
+        model, weights = self._model, weights_of_batch(sample_weight, x)
+        model._built_graph.forget_penalties()
+        with self.restoring_loss_on_error():
+            samples = self.samples(DataArguments(x, y, weights, names=model._feature_names))
+            samples = samples.with_class_weight(self.class_weights(class_weight))
+            self.ready([samples], trains=trains)
+        return samples
 
     @contextmanager
     def restoring_loss_on_error(self) -> Iterator[None]:

@@ -115,7 +115,7 @@ from engine.models.building import (
 from engine.models.built_graph import BuiltGraph
 from engine.models.compiled_steps import CompiledStep
 from engine.models.diagram import Box, diagram, node_numbers
-from engine.models.execution import CoreExecution, DataArguments, Execution, StepExecution
+from engine.models.execution import CoreExecution, Execution, StepExecution
 from engine.models.first_inputs import build_for_shapes, build_for_symbols
 from engine.models.functional_config import (
     beside_graph,
@@ -130,7 +130,7 @@ from engine.models.layer_by_layer import call_recorded
 from engine.models.layer_graph import without_layers
 from engine.models.lock import ModelLock
 from engine.models.ordered_calls import ordered_calls, require_no_input_layer, tensors_in
-from engine.models.output_data import OutputData, weights_of_batch
+from engine.models.output_data import OutputData
 from engine.models.own_call import Body, dtypes_of_outputs
 from engine.models.predictions import masks_in, masks_of, outputs_of_batch, predicted, predicted_batch
 from engine.models.stack import (
@@ -872,13 +872,7 @@ class Model(Part, SaysWhatIsLeftOut):
         prepare_for_change()
         with self._lock.held():
             execution, as_dict = self._execution("train_step"), _wants_dict(return_dict)
-            execution.begin(x, trains=True)
-            self._built_graph.forget_penalties()
-            weights = weights_of_batch(sample_weight, x)
-            with execution.restoring_loss_on_error():
-                samples = execution.samples(DataArguments(x, y, weights, names=self._feature_names))
-                samples = samples.with_class_weight(execution.class_weights(class_weight))
-                execution.ready([samples], trains=True)
+            samples = execution.batch(x, y, sample_weight, class_weight, trains=True)
             logs = logs_of_batch(execution.runner("train"), samples, "none")
             execution.check(samples, logs)
             self._feature_names = self._feature_names or samples.feature_names
@@ -907,12 +901,7 @@ class Model(Part, SaysWhatIsLeftOut):
         apply_pending_changes()
         with self._lock.borrowed():
             execution, as_dict = self._execution("test_step"), _wants_dict(return_dict)
-            execution.begin(x, trains=False)
-            self._built_graph.forget_penalties()
-            weights = weights_of_batch(sample_weight, x)
-            with execution.restoring_loss_on_error():
-                samples = execution.samples(DataArguments(x, y, weights, names=self._feature_names))
-                execution.ready([samples], trains=False)
+            samples = execution.batch(x, y, sample_weight, trains=False)
             return execution.returned(logs_of_batch(execution.runner("test"), samples, None), as_dict)
 
     def _execution(self, *steps: str) -> Execution:
