@@ -12,7 +12,8 @@ import reference_activations
 import reference_losses
 import reference_optimizers
 
-from engine import activations, losses, optimizers
+from engine import activations, layers, losses, optimizers
+from engine._base.spec import Registry
 from engine._tracing import custom_gradients
 from engine._tracing.dispatch import operation_names
 from engine.export import c_functions, onnx_format
@@ -87,6 +88,22 @@ def test_every_optimizer_has_its_rows() -> None:
     used = {cls._kind for cls in derived(optimizers.Optimizer) if hasattr(cls, "_kind")}
     assert {name for _, name in rows("Optimizer")} == used, "engine/optimizers"
     assert {*reference_optimizers.RULES} == used, "tests/reference_optimizers.py"
+
+
+def test_every_optimizer_names_its_slots() -> None:
+    listed = re.findall(r'{Optimizer::k\w+,\s+"(\w+)",\s+(\d)', KINDS)
+    for cls in derived(optimizers.Optimizer):
+        if getattr(cls, "_kind", "muon") not in {"adafactor", "muon"}:  # which have other arrays for matrices
+            slots = str(sum(map(len, cls()._slots)))
+            assert (cls._kind, slots) in listed, f"`_slots` of {cls.__name__} in {cls.__module__}"
+
+
+def test_every_registered_class_is_public() -> None:
+    inner = {"AddLoss", "GivenMask", "_Crossentropy"}  # which the package makes by itself
+    for kind, module in {"layer": layers, "loss": losses, "optimizer": optimizers}.items():
+        for known in (*Registry.of[kind]._classes.values(), *Registry.of[kind]._functions):
+            of_package = known.__module__.startswith("engine.") and known.__name__ not in inner
+            assert not of_package or known.__name__ in module.__all__, f"__all__ of {known.__module__}"
 
 
 def test_a_rule_for_gradients_may_record_what_the_core_reads_in_one() -> None:

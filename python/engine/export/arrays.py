@@ -33,11 +33,8 @@ class Instruction(NamedTuple):
 PASSING = {"reshape": 0, "stop_gradient": 0, "choose": 1}
 
 
-# The fields of the kinds of nodes, beside those that are read in another form.
-_FIELDS = (
-    "reduction", "axes", "axis", "reverse", "step", "batch_axes", "a_letters", "b_letters", "y_letters", "distribution",
-    "low", "high", "function",
-)  # fmt: skip
+# The fields of nodes that no step has as they are.
+_NOT_OF_STEPS = {"kind", "inputs", "input_shapes", "shape", "back", "groups", "begin"}
 
 
 def array_step(operation: Mapping[str, Any], reads: Sequence[int] = (), line: str = "") -> Step:
@@ -62,7 +59,7 @@ def array_step(operation: Mapping[str, Any], reads: Sequence[int] = (), line: st
         numbers = np.asarray(operation["numbers"], np.float32)
         arrays["constants"] = numbers.reshape([extent.fixed for extent in shape])
     else:
-        constants |= {name: operation[name] for name in _FIELDS if name in operation}
+        constants |= {name: field for name, field in operation.items() if name not in _NOT_OF_STEPS}
         if "begin" in operation:
             constants["begin"] = _extents(operation["begin"])
     width = math.prod(for_one_sample(views[0])) if views else 0
