@@ -107,7 +107,5 @@ def test_every_registered_class_is_public() -> None:
 
 
 def test_a_rule_for_gradients_may_record_what_the_core_reads_in_one() -> None:
-    source = (CSRC / "graph" / "operations" / "custom_gradient.cpp").read_text("utf-8")
-    listed = re.search(r"kArrayKinds\[\] = {(.*?)};", source, re.DOTALL)
-    assert listed is not None
-    assert set(re.findall(r'"(\w+)"', listed[1])) == custom_gradients._KINDS
+    _, of_functions = (CSRC / "graph" / "layer.cpp").read_text("utf-8").split("// Of traced functions.")
+    assert {*re.findall(r'{"(\w+)", read_\w+}', of_functions)} == custom_gradients._NOT_OF_ARRAYS

@@ -1,6 +1,7 @@
 // The kinds of layers by name.
 #include "graph/layer.h"
 
+#include <algorithm>
 #include <iterator>
 
 #include "graph/operations/activation.h"
@@ -28,9 +29,12 @@
 namespace engine::graph {
 namespace {
 
+constexpr bool kOfArrays = true;
+
 struct Kind {
   const char* name;
   std::shared_ptr<Layer> (*read)(const Attributes&);
+  bool of_arrays = false;  // whether it needs nothing but the arrays that it reads
 };
 
 constexpr Kind kLayerKinds[] = {
@@ -58,20 +62,20 @@ constexpr Kind kLayerKinds[] = {
     // Of traced functions.
     {"variable", read_variable_layer},
     {"weight", read_weight},
-    {"constants", read_constants},
-    {"random", read_random_array},
-    {"map", read_map},
-    {"reduce", read_reduce},
-    {"cumulative_sum", read_cumulative_sum},
-    {"reshape", read_reshape},
-    {"transpose", read_transpose},
-    {"slice", read_slice},
-    {"join", read_join},
-    {"gather", read_gather},
-    {"contraction", read_contraction},
-    {"stop_gradient", read_stop_gradient},
+    {"constants", read_constants, kOfArrays},
+    {"random", read_random_array, kOfArrays},
+    {"map", read_map, kOfArrays},
+    {"reduce", read_reduce, kOfArrays},
+    {"cumulative_sum", read_cumulative_sum, kOfArrays},
+    {"reshape", read_reshape, kOfArrays},
+    {"transpose", read_transpose, kOfArrays},
+    {"slice", read_slice, kOfArrays},
+    {"join", read_join, kOfArrays},
+    {"gather", read_gather, kOfArrays},
+    {"contraction", read_contraction, kOfArrays},
+    {"stop_gradient", read_stop_gradient, kOfArrays},
     {"custom_gradient", read_custom_gradient},
-    {"host", read_host_array},
+    {"host", read_host_array, kOfArrays},
     {"gradients", read_gradients},
     {"gradient", read_gradient},
     {"argument", read_argument},
@@ -85,6 +89,11 @@ constexpr Kind kLayerKinds[] = {
 };
 
 }  // namespace
+
+bool is_of_arrays(const std::string& kind) {
+  return std::any_of(std::begin(kLayerKinds), std::end(kLayerKinds),
+                     [&](const Kind& row) { return row.of_arrays && kind == row.name; });
+}
 
 std::shared_ptr<const Layer> read_layer(const std::string& kind, const Attributes& attributes) {
   const char* names[std::size(kLayerKinds)];

@@ -93,6 +93,10 @@ class Layer {
   int64_t groups = 1;  // rows per sample for what works on rows, such as products and softmax
 };
 
+/// Whether layers of a kind, such as "map", need nothing but the arrays that they read, so that rules for gradients may
+/// have them.
+bool is_of_arrays(const std::string& kind);
+
 /// The layer of kind `kind` (such as "dense") with these attributes. Throws std::invalid_argument.
 std::shared_ptr<const Layer> read_layer(const std::string& kind, const Attributes& attributes);
 

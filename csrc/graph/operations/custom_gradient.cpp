@@ -1,7 +1,6 @@
 #include "graph/operations/custom_gradient.h"
 
 #include <algorithm>
-#include <iterator>
 #include <string>
 #include <utility>
 
@@ -17,11 +16,6 @@ namespace {
 constexpr int kUpstream = -1;   // the gradient by the output
 constexpr int kOutput = -2;     // the output itself
 constexpr int kFirstRead = -3;  // the first array of the forward pass
-
-/// Kinds of nodes that need nothing but arrays. `_KINDS` in _tracing/custom_gradients.py has the same.
-constexpr const char* kArrayKinds[] = {"constants", "random",      "map",          "reduce", "cumulative_sum",
-                                       "reshape",   "host",        "transpose",    "slice",  "join",
-                                       "gather",    "contraction", "stop_gradient"};
 
 /// What the numbers of a rule below 0 stand for.
 template <class T>
@@ -107,7 +101,7 @@ std::shared_ptr<const GradientRule> read_rule(const Attributes& attributes) {
   for (const auto& each : attributes.list("nodes")) {
     GradientRule::Node node;
     const std::string kind = each->text("kind");
-    Attributes::place_of(kind, kArrayKinds, static_cast<int>(std::size(kArrayKinds)), "node of a gradient rule");
+    if (!is_of_arrays(kind)) refuse("a rule for gradients is computed from arrays, got a node of kind " + kind);
     node.layer = read_layer(kind, *each);
     for (const int64_t number : each->integers("inputs")) node.inputs.push_back(static_cast<int>(number));
     rule->nodes.push_back(std::move(node));

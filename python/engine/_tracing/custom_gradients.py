@@ -20,10 +20,10 @@ from engine._tracing.trace import Computed, Node, Origin, Trace, TracedArray, as
 # How the nodes of a rule name what they read: a number from 0 is a node of the rule, -1 is the gradient with respect to the
 # output, -2 is the output, and -3, -4, ... are the arrays of the forward pass that the rule reads.
 _UPSTREAM, _OUTPUT, _FIRST_READ = -1, -2, -3
-# Kinds of nodes that a rule may have; `kArrayKinds` in csrc/graph/operations/custom_gradient.cpp has the same.
-_KINDS = frozenset((
-    "constants", "random", "map", "reduce", "cumulative_sum", "reshape", "transpose", "slice", "join", "gather",
-    "contraction", "stop_gradient", "host",
+# The kinds of nodes that need more than the arrays that they read. A rule has none of them.
+_NOT_OF_ARRAYS = frozenset((
+    "variable", "weight", "custom_gradient", "gradients", "gradient", "argument", "assign", "step", "assign_after_batch",
+    "add_loss", "choose", "mask_as_array", "with_mask",
 ))  # fmt: skip
 
 
@@ -133,7 +133,7 @@ def _rule(  # noqa: PLR0917 # what belongs to a rule
 
     nodes = list[dict[str, Any]]()
     for entry in entries[1:]:
-        if not isinstance(entry, Node) or entry.kind not in _KINDS:
+        if not isinstance(entry, Node) or entry.kind in _NOT_OF_ARRAYS:
             reader = entry.kind if isinstance(entry, Node) else f"a call of {entry.part!r}"
             raise _refused(f"the gradient can't be computed by {reader}")
         nodes.append({**lowered_node(entry), "inputs": [number_of(*view) for view in entry.inputs]})
