@@ -472,30 +472,6 @@ def test_evaluate(case: str, kind: str, eagerly: bool) -> None:
     assert_close(found[1], found[0])
 
 
-@kinds
-@pytest.mark.parametrize(
-    ("options", "error", "message"),
-    [
-        ({"batch_size": 0}, ValueError, "`batch_size` must be at least 1"),
-        ({"batch_size": 0.5}, TypeError, "`batch_size` must be an integer"),
-        ({"verbose": "loud"}, ValueError, "`verbose` must be one of"),
-        ({"verbose": None}, ValueError, "`verbose` must be one of"),
-        ({"steps": 0}, ValueError, "`steps` must be at least 1"),
-        ({"callbacks": 3}, TypeError, "`callbacks` must hold"),
-        ({"return_dict": "x"}, TypeError, "`return_dict` must be"),
-        ({"sample_weight": WEIGHTS[:3]}, ValueError, "sample_weight|cardinality"),
-        ({"x": Indexed()}, ValueError, "`y` must not be given beside"),
-        ({"x": NOT_FINITE}, ValueError, "`x` must be finite"),
-    ],
-)
-def test_wrong_arguments_of_evaluate(
-    options: dict[str, Any], error: type[Exception], message: str, kind: str, eagerly: bool
-) -> None:
-    model = model_of(kind, eagerly)
-    with pytest.raises(error, match=message):
-        model.evaluate(**{**ARRAYS, "verbose": 0, **options})
-
-
 ON_BATCH: dict[str, dict[str, Any]] = {
     "defaults": {},
     "sample_weight": {"sample_weight": WEIGHTS},
@@ -530,27 +506,6 @@ def test_single_batches(case: str, kind: str, eagerly: bool) -> None:
     assert_all_close(*weights, **CLOSE)
 
 
-@kinds
-@pytest.mark.parametrize(
-    ("options", "error", "message"),
-    [
-        ({"sample_weight": WEIGHTS[:3]}, ValueError, "sample_weight|cardinality"),
-        ({"return_dict": "x"}, TypeError, "`return_dict` must be"),
-        ({"x": X[:7]}, ValueError, "7.*43"),
-        ({"x": NOT_FINITE}, ValueError, "`x` must be finite"),
-    ],
-)
-@pytest.mark.parametrize("verb", ["train_on_batch", "test_on_batch"])
-def test_wrong_arguments_of_single_batches(  # noqa: PLR0917 # a table
-    verb: str, options: dict[str, Any], error: type[Exception], message: str, kind: str, eagerly: bool
-) -> None:
-    model = model_of(kind, eagerly)
-    before = model.get_weights()
-    with pytest.raises(error, match=message):
-        getattr(model, verb)(**{**ARRAYS, **options})
-    assert_all_equal(before, model.get_weights())
-
-
 PREDICT: dict[str, Callable[[], dict[str, Any]]] = {
     "defaults": lambda: {"x": X},
     "batch_size": lambda: {"x": X, "batch_size": 5},
@@ -583,29 +538,52 @@ def test_predict(case: str, kind: str, eagerly: bool) -> None:
     np.testing.assert_array_equal(found[1], found[0])
 
 
+WRONG_ELSEWHERE: list[tuple[str, dict[str, Any], type[Exception], str]] = [
+    *(
+        (verb, options, error, message)
+        for verb in ("evaluate", "predict")
+        for options, error, message in (
+            ({"batch_size": 0}, ValueError, "`batch_size` must be at least 1"),
+            ({"batch_size": 0.5}, TypeError, "`batch_size` must be an integer"),
+            ({"verbose": "loud"}, ValueError, "`verbose` must be one of"),
+            ({"verbose": None}, ValueError, "`verbose` must be one of"),
+            ({"steps": 0}, ValueError, "`steps` must be at least 1"),
+            ({"callbacks": 3}, TypeError, "`callbacks` must hold"),
+        )
+    ),
+    *(
+        (verb, options, error, message)
+        for verb in ("evaluate", "train_on_batch", "test_on_batch")
+        for options, error, message in (
+            ({"return_dict": "x"}, TypeError, "`return_dict` must be"),
+            ({"sample_weight": WEIGHTS[:3]}, ValueError, "sample_weight|cardinality"),
+            ({"x": X[:7]}, ValueError, "7.*43"),
+        )
+    ),
+    *(
+        (verb, {"x": NOT_FINITE}, ValueError, "`x` must be finite")
+        for verb in ("evaluate", "predict", "train_on_batch", "test_on_batch")
+    ),
+    ("evaluate", {"x": Indexed()}, ValueError, "`y` must not be given beside"),
+    ("predict", {"out": [1.0]}, TypeError, "`out` must be a float32 array"),
+    ("predict", {"out": np.empty((SAMPLES, CLASSES))}, TypeError, "`out` must be a float32 array"),
+    ("predict", {"out": np.empty((SAMPLES, 9), np.float32)}, ValueError, "`out` must have the shape of the result"),
+    ("predict", {"out": np.empty(3, np.float32), "x": Indexed()}, ValueError, "`out` needs samples whose number"),
+]  # fmt: skip
+
+
 @kinds
-@pytest.mark.parametrize(
-    ("options", "error", "message"),
-    [
-        ({"batch_size": 0}, ValueError, "`batch_size` must be at least 1"),
-        ({"batch_size": 0.5}, TypeError, "`batch_size` must be an integer"),
-        ({"verbose": "loud"}, ValueError, "`verbose` must be one of"),
-        ({"verbose": None}, ValueError, "`verbose` must be one of"),
-        ({"steps": 0}, ValueError, "`steps` must be at least 1"),
-        ({"callbacks": 3}, TypeError, "`callbacks` must hold"),
-        ({"out": [1.0]}, TypeError, "`out` must be a float32 array"),
-        ({"out": np.empty((SAMPLES, CLASSES))}, TypeError, "`out` must be a float32 array"),
-        ({"out": np.empty((SAMPLES, 9), np.float32)}, ValueError, "`out` must have the shape of the result"),
-        ({"out": np.empty(3, np.float32), "x": Indexed()}, ValueError, "`out` needs samples whose number is known"),
-        ({"x": NOT_FINITE}, ValueError, "`x` must be finite"),
-    ],
-)  # fmt: skip
-def test_wrong_arguments_of_predict(
-    options: dict[str, Any], error: type[Exception], message: str, kind: str, eagerly: bool
+@pytest.mark.parametrize(("verb", "options", "error", "message"), WRONG_ELSEWHERE)
+def test_wrong_arguments_of_other_methods(  # noqa: PLR0917 # a table
+    verb: str, options: dict[str, Any], error: type[Exception], message: str, kind: str, eagerly: bool
 ) -> None:
     model = model_of(kind, eagerly)
+    given = {"x": X} if verb == "predict" else ARRAYS
+    quiet = {"verbose": 0} if verb in ("evaluate", "predict") else {}
+    before = model.get_weights()
     with pytest.raises(error, match=message):
-        model.predict(**{"x": X, "verbose": 0, **options})
+        getattr(model, verb)(**{**given, **quiet, **options})
+    assert_all_equal(before, model.get_weights())
 
 
 @kinds

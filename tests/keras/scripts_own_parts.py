@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import compiled
 from scripting import script
 
 RNG = np.random.default_rng(0)
@@ -63,9 +64,7 @@ def attention_pooling(api: Any, folder: Path) -> Any:
     i = api.Input((4, 2))
     o = api.layers.Dense(1)(AttentionPooling()(i))
     m = api.Model(i, o)
-    begin(m)
-    m.compile(api.optimizers.SGD(0.05), "mse")
-    return run(m, X.reshape(-1, 4, 2))
+    return run(compiled(begin(m), api.optimizers.SGD(0.05), "mse"), X.reshape(-1, 4, 2))
 
 
 @script
@@ -88,9 +87,7 @@ def highway(api: Any, folder: Path) -> Any:
             return t * self.activation(self.h(x)) + (1.0 - t) * x
 
     m = api.Sequential([api.Input((8,)), Highway(), Highway(), api.layers.Dense(1)])
-    begin(m)
-    m.compile(api.optimizers.Adam(0.01), "mse", metrics=["mae"])
-    return run(m)
+    return run(compiled(begin(m), api.optimizers.Adam(0.01), "mse", metrics=["mae"]))
 
 
 @script
@@ -109,9 +106,7 @@ def glu(api: Any, folder: Path) -> Any:
             return self.norm(x + self.linear(y) * self.sig(y))
 
     m = api.Sequential([api.Input((8,)), GLU(8), api.layers.Dense(1)])
-    begin(m)
-    m.compile(api.optimizers.RMSprop(0.01), "mse")
-    return run(m)
+    return run(compiled(begin(m), api.optimizers.RMSprop(0.01), "mse"))
 
 
 @script
@@ -139,9 +134,7 @@ def fm(api: Any, folder: Path) -> Any:
             return linear + 0.5 * ops.sum(a - b, axis=1, keepdims=True)
 
     m = api.Sequential([api.Input((8,)), FM()])
-    begin(m)
-    m.compile(api.optimizers.Adagrad(0.1), "mse")
-    return run(m)
+    return run(compiled(begin(m), api.optimizers.Adagrad(0.1), "mse"))
 
 
 @script
@@ -225,9 +218,7 @@ def fourier(api: Any, folder: Path) -> Any:
             return {**super().get_config(), "n": self.n, "scale": self.scale}
 
     m = api.Sequential([api.Input((8,)), RFF(), api.layers.Dense(4, "tanh"), api.layers.Dense(1)])
-    begin(m)
-    m.compile(api.optimizers.SGD(0.01), "mse")
-    return run(m)
+    return run(compiled(begin(m), api.optimizers.SGD(0.01), "mse"))
 
 
 @script
@@ -257,9 +248,7 @@ def own_spectral(api: Any, folder: Path) -> Any:
             return ops.matmul(x, self.w / sigma)
 
     m = api.Sequential([api.Input((8,)), SN(4), api.layers.Dense(1)])
-    begin(m)
-    m.compile(api.optimizers.SGD(0.01), "mse")
-    return run(m)
+    return run(compiled(begin(m), api.optimizers.SGD(0.01), "mse"))
 
 
 @script
@@ -285,9 +274,7 @@ def weightnorm(api: Any, folder: Path) -> Any:
             return self.act(x @ w + self.b)
 
     m = api.Sequential([api.Input((8,)), WN(6, "elu"), WN(1)])
-    begin(m)
-    m.compile(api.optimizers.Nadam(0.01), "mse")
-    return run(m)
+    return run(compiled(begin(m), api.optimizers.Nadam(0.01), "mse"))
 
 
 @script
@@ -306,9 +293,7 @@ def focal(api: Any, folder: Path) -> Any:
         return loss
 
     m = api.Sequential([api.Input((8,)), api.layers.Dense(6, "relu"), api.layers.Dense(1, "sigmoid")])
-    begin(m)
-    m.compile(api.optimizers.Adam(0.01), focal_loss(), metrics=["accuracy"])
-    return run(m, X, YB)
+    return run(compiled(begin(m), api.optimizers.Adam(0.01), focal_loss(), metrics=["accuracy"]), X, YB)
 
 
 @script
@@ -325,9 +310,7 @@ def dice(api: Any, folder: Path) -> Any:
         return 1 - dice_coef(y_true, y_pred)
 
     m = api.Sequential([api.Input((8,)), api.layers.Dense(6, "relu"), api.layers.Dense(3, "sigmoid")])
-    begin(m)
-    m.compile(api.optimizers.Adam(0.01), dice_loss, metrics=[dice_coef])
-    return run(m, X, YH)
+    return run(compiled(begin(m), api.optimizers.Adam(0.01), dice_loss, metrics=[dice_coef]), X, YH)
 
 
 @script
@@ -391,9 +374,7 @@ def multi_quantile(api: Any, folder: Path) -> Any:
             return total
 
     m = api.Sequential([api.Input((8,)), api.layers.Dense(6, "relu"), api.layers.Dense(3)])
-    begin(m)
-    m.compile(api.optimizers.Adam(0.01), QL([0.1, 0.5, 0.9]))
-    return run(m)
+    return run(compiled(begin(m), api.optimizers.Adam(0.01), QL([0.1, 0.5, 0.9])))
 
 
 @script
@@ -417,9 +398,7 @@ def ntxent(api: Any, folder: Path) -> Any:
             return (l1 + l2) / 2
 
     m = api.Sequential([api.Input((8,)), api.layers.Dense(6, "tanh"), api.layers.Dense(4)])
-    begin(m)
-    m.compile(api.optimizers.SGD(0.1), NTXent())
-    return run(m, X, np.zeros((96, 1), "float32"))
+    return run(compiled(begin(m), api.optimizers.SGD(0.1), NTXent()), X, np.zeros((96, 1), "float32"))
 
 
 @script
@@ -437,9 +416,7 @@ def ntxent2(api: Any, folder: Path) -> Any:
         return -ops.sum(same * logp, axis=1) / ops.maximum(ops.sum(same, axis=1), 1.0)
 
     m = api.Sequential([api.Input((8,)), api.layers.Dense(6, "tanh"), api.layers.Dense(4)])
-    begin(m)
-    m.compile(api.optimizers.SGD(0.1), nt_xent)
-    return run(m, X, YC[:, None].astype("float32"))
+    return run(compiled(begin(m), api.optimizers.SGD(0.1), nt_xent), X, YC[:, None].astype("float32"))
 
 
 @script
@@ -490,9 +467,7 @@ def weighted_mse(api: Any, folder: Path) -> Any:
         return 1 - ss / (st + 1e-7)
 
     m = api.Sequential([api.Input((8,)), api.layers.Dense(6, "relu"), api.layers.Dense(3)])
-    begin(m)
-    m.compile(api.optimizers.Adam(0.01), wmse, metrics=[rmse, r2])
-    return run(m, X, YH)
+    return run(compiled(begin(m), api.optimizers.Adam(0.01), wmse, metrics=[rmse, r2]), X, YH)
 
 
 @script
@@ -535,8 +510,7 @@ def nested_lists(api: Any, folder: Path) -> Any:
     m = M()
     begin(m, X[:2])
     m.set_weights([np.abs(w) for w in m.get_weights()])
-    m.compile(api.optimizers.SGD(0.01), "mse")
-    return run(m)
+    return run(compiled(m, api.optimizers.SGD(0.01), "mse"))
 
 
 @script
@@ -601,9 +575,7 @@ def regularizer_fn(api: Any, folder: Path) -> Any:
             api.layers.Dense(1),
         ]
     )
-    begin(m)
-    m.compile(api.optimizers.Adam(0.01), "mse")
-    return run(m)
+    return run(compiled(begin(m), api.optimizers.Adam(0.01), "mse"))
 
 
 @script
@@ -629,9 +601,7 @@ def custom_grad(api: Any, folder: Path) -> Any:
             api.layers.Dense(1),
         ]
     )
-    begin(m)
-    m.compile(api.optimizers.SGD(0.01), "mse")
-    return run(m)
+    return run(compiled(begin(m), api.optimizers.SGD(0.01), "mse"))
 
 
 @script
@@ -644,9 +614,7 @@ def ste(api: Any, folder: Path) -> Any:
             return x + ops.stop_gradient(h - x)
 
     m = api.Sequential([api.Input((8,)), api.layers.Dense(6), Binarize(), api.layers.Dense(1)])
-    begin(m)
-    m.compile(api.optimizers.SGD(0.01), "mse")
-    return run(m)
+    return run(compiled(begin(m), api.optimizers.SGD(0.01), "mse"))
 
 
 @script
@@ -664,8 +632,7 @@ def frozen_bn(api: Any, folder: Path) -> Any:
     m = M()
     begin(m, X[:2])
     m.set_weights([np.abs(w) for w in m.get_weights()])
-    m.compile(api.optimizers.SGD(0.01), "mse")
-    return run(m)
+    return run(compiled(m, api.optimizers.SGD(0.01), "mse"))
 
 
 @script
@@ -700,9 +667,7 @@ def add_loss_model(api: Any, folder: Path) -> Any:
             return r
 
     m = AE()
-    begin(m, X[:2])
-    m.compile(api.optimizers.Adam(0.01), "mse")
-    return run(m, X, X)
+    return run(compiled(begin(m, X[:2]), api.optimizers.Adam(0.01), "mse"), X, X)
 
 
 @script
@@ -773,9 +738,7 @@ def own_mask(api: Any, folder: Path) -> Any:
 
     i = api.Input((4,))
     m = api.Model(i, layers.Dense(1)(MaskedMean()(OwnEmb()(i))))
-    begin(m)
-    m.compile(api.optimizers.SGD(0.1), "mse")
-    return run(m, ids)
+    return run(compiled(begin(m), api.optimizers.SGD(0.1), "mse"), ids)
 
 
 @script
@@ -788,9 +751,7 @@ def explicit_mask(api: Any, folder: Path) -> Any:
     mk = ops.not_equal(i, 0)
     o = layers.GlobalAveragePooling1D()(e, mask=mk)
     m = api.Model(i, layers.Dense(1)(o))
-    begin(m)
-    m.compile(api.optimizers.SGD(0.1), "mse")
-    return run(m, ids)
+    return run(compiled(begin(m), api.optimizers.SGD(0.1), "mse"), ids)
 
 
 @script
@@ -802,9 +763,7 @@ def batch_slices(api: Any, folder: Path) -> Any:
             return x - 0.1 * ops.concatenate([x[1:], x[:1]], axis=0)
 
     m = api.Sequential([api.Input((8,)), Roll(), api.layers.Dense(1)])
-    begin(m)
-    m.compile(api.optimizers.SGD(0.01), "mse")
-    return run(m)
+    return run(compiled(begin(m), api.optimizers.SGD(0.01), "mse"))
 
 
 @script
@@ -814,9 +773,7 @@ def first_sample(api: Any, folder: Path) -> Any:
             return x - 0.1 * x[-1] + 0.05 * api.ops.mean(x[::2], axis=0)
 
     m = api.Sequential([api.Input((8,)), First(), api.layers.Dense(1)])
-    begin(m)
-    m.compile(api.optimizers.SGD(0.01), "mse")
-    return run(m, X[:80], YR[:80])
+    return run(compiled(begin(m), api.optimizers.SGD(0.01), "mse"), X[:80], YR[:80])
 
 
 @script
@@ -836,9 +793,7 @@ def penalties_in_branch(api: Any, folder: Path) -> Any:
             return self.d(x)
 
     m = api.Sequential([api.Input((8,)), B(), api.layers.Dense(1)])
-    begin(m)
-    m.compile(api.optimizers.SGD(0.01), "mse")
-    return run(m)
+    return run(compiled(begin(m), api.optimizers.SGD(0.01), "mse"))
 
 
 @script
@@ -870,9 +825,7 @@ def vae(api: Any, folder: Path) -> Any:
     z = Sampling()([mu, lv])
     o = layers.Dense(8)(layers.Dense(6, "relu")(z))
     m = api.Model(i, o)
-    begin(m)
-    m.compile(api.optimizers.Adam(0.01), "mse")
-    return run(m, X, X)
+    return run(compiled(begin(m), api.optimizers.Adam(0.01), "mse"), X, X)
 
 
 @script
@@ -890,9 +843,7 @@ def cross_layer(api: Any, folder: Path) -> Any:
             return x
 
     m = api.Sequential([api.Input((8,)), Cross(), api.layers.Dense(1)])
-    begin(m)
-    m.compile(api.optimizers.SGD(0.001), "mse")
-    return run(m)
+    return run(compiled(begin(m), api.optimizers.SGD(0.001), "mse"))
 
 
 @script
@@ -919,9 +870,7 @@ def rbf(api: Any, folder: Path) -> Any:
             return (s[0], self.units)
 
     m = api.Sequential([api.Input((8,)), RBF(5, 0.3), api.layers.Dense(1)])
-    begin(m)
-    m.compile(api.optimizers.Adam(0.01), "mse")
-    return run(m)
+    return run(compiled(begin(m), api.optimizers.Adam(0.01), "mse"))
 
 
 @script
