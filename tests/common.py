@@ -86,3 +86,35 @@ class Doubled(keras.layers.Layer):
 
     def gradient(self, inputs: Any, upstream: Any) -> Any:
         return 2 * upstream
+
+
+class Largest(keras.metrics.Metric):
+    """A metric with a state that is no sum, which counts its calls."""
+
+    def __init__(self, name: str = "largest") -> None:
+        super().__init__(name=name)
+        self.seen = self.add_variable((), "zeros")
+        self.calls = 0
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        self.calls += 1
+        self.seen.assign(np.maximum(self.seen, np.max(y_pred)))
+
+    def result(self) -> Any:
+        return self.seen
+
+
+class CrashError(Exception):
+    """Simulates a crash within the process."""
+
+
+class Crashing(keras.callbacks.Callback):
+    """Raises CrashError after some batches, before other callbacks are called for the last one."""
+
+    def __init__(self, batches: int) -> None:
+        self.left = batches
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.left -= 1
+        if not self.left:
+            raise CrashError

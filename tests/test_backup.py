@@ -11,28 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 from backup_worker import CASES, EPOCHS, Slow, data, digest, network
+from common import CrashError, Crashing
 from conftest import Blobs, classifier, same_weights
 
 import engine as keras
 from engine.callbacks import BackupAndRestore, Callback, EarlyStopping, LambdaCallback
 
 WORKER = Path(__file__).with_name("backup_worker.py")
-
-
-class CrashError(Exception):
-    """Simulates a crash within the process."""
-
-
-class Crashing(Callback):
-    """Raises CrashError after some batches, before other callbacks are called for the last one."""
-
-    def __init__(self, batches: int) -> None:
-        self.left = batches
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.left -= 1
-        if not self.left:
-            raise CrashError
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from common import OwnStep, assert_all_equal, compiled
+from common import Largest, OwnStep, assert_all_equal, compiled
 from optimizer_cases import OPTIONS, RULES, WITH_OPTIONS
 
 import engine as keras
@@ -19,22 +19,6 @@ RNG = np.random.default_rng(11)
 X = RNG.normal(size=(203, 6)).astype(np.float32)
 LABELS = RNG.integers(0, 3, 203)
 ROWS = 20  # in a batch; the last one has 3
-
-
-class Largest(metrics.Metric):
-    """A metric of the user's, which no other code can add up."""
-
-    def __init__(self) -> None:
-        super().__init__(name="largest")
-        self.seen = self.add_variable((), "zeros")
-        self.calls = 0
-
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        self.calls += 1
-        self.seen.assign(np.maximum(self.seen, np.max(y_pred)))
-
-    def result(self) -> Any:
-        return self.seen
 
 
 class Plain(keras.Model):

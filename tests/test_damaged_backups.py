@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from backup_worker import CLASSES, Widest, data
+from common import CrashError, Crashing
 
 import engine as keras
 from engine import callbacks, layers
@@ -22,22 +23,6 @@ from engine.callbacks import BackupAndRestore, Callback, EarlyStopping, ModelChe
 
 EPOCHS, BATCHES = 4, 8  # 230 samples in batches of 32
 WRONG: list[Any] = [None, True, -1, 1.5, float("nan"), 10**30, "text", [], [[1]], {"a": 1}]
-
-
-class CrashError(Exception):
-    """Simulates a crash."""
-
-
-class Crash(Callback):
-    """Raises CrashError after some batches."""
-
-    def __init__(self, batches: int) -> None:
-        self.left = batches
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.left -= 1
-        if not self.left:
-            raise CrashError
 
 
 class Counting(Callback):
@@ -66,7 +51,7 @@ def train(model: Any, folder: Path, crash: int = 0, **options: Any) -> Any:
         ModelCheckpoint(str(folder) + ".npz", "loss"),
         callbacks.SwapEMAWeights(),
         Counting(),
-        *([Crash(crash)] if crash else []),
+        *([Crashing(crash)] if crash else []),
     ]
     x, y = data()
     return model.fit(x, y, epochs=EPOCHS, verbose=0, callbacks=listed, **options)

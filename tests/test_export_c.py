@@ -69,6 +69,13 @@ def build(folder: Path, command: list[str]) -> None:
     assert result.returncode == 0, result.stderr[:4000]
 
 
+def run_c(folder: Path, source: str) -> None:
+    """Compiles a program and runs it; it must end with 0."""
+    (folder / "a.c").write_text(source, encoding="utf-8")
+    build(folder, [*C, "a.c", "-o", "program"])
+    subprocess.run([folder / "program"], check=True)
+
+
 def outputs_of(program: Path, samples: Mapping[str, Array], sizes: Mapping[str, int]) -> dict[str, Array]:
     """Returns the outputs of each model by row, and its deviation as the last number."""
     given = b"".join(x.tobytes() for x in samples.values())
@@ -137,7 +144,8 @@ def small() -> keras.Sequential:
 
 def test_several_files_may_include_it_and_one_needs_no_scratch_of_its_own(tmp_path: Path) -> None:
     small().export(tmp_path / "net.h")
-    (tmp_path / "a.c").write_text(
+    run_c(
+        tmp_path,
         '#include "net.h"\n#include "net.h"\nint a(void);\nint a(void) { return NET_INPUT_SIZE; }\n',
         encoding="utf-8",
     )
@@ -184,10 +192,7 @@ def test_names_begin_with_that_of_the_file(file: str, prefix: str, tmp_path: Pat
     (tmp_path / "a.c").write_text(
         f'#include "{file}"\nint main(void)\n{{\n    float s[{prefix.upper()}_SCRATCH_SIZE], y[2];\n'
         f"    return {prefix}_test(y, s) < 1e-6f ? 0 : 1;\n}}\n",
-        encoding="utf-8",
     )
-    build(tmp_path, [*C, "a.c", "-o", "program"])
-    subprocess.run([tmp_path / "program"], check=True)
 
 
 def test_names_of_layers_can_not_break_it(tmp_path: Path) -> None:
@@ -212,13 +217,11 @@ def test_names_of_layers_can_not_break_it(tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((3,)), *layers])
     model.name = "*/ #error\n"
     model.export(tmp_path / "net.h", prefix="other")
-    (tmp_path / "a.c").write_text(
+    run_c(
+        tmp_path,
         '#include "net.h"\nint main(void)\n{\n    float s[OTHER_SCRATCH_SIZE], y[3];\n'
         "    return other_test(y, s) < 1e-5f ? 0 : 1;\n}\n",
-        encoding="utf-8",
     )
-    build(tmp_path, [*C, "a.c", "-o", "program"])
-    subprocess.run([tmp_path / "program"], check=True)
     text = (tmp_path / "net.h").read_text(encoding="utf-8")
     assert not re.search(r"\bother_\w*__", text)  # names with two underscores are reserved in C++
 
@@ -245,14 +248,12 @@ def test_numbers_come_back_with_the_same_bits(tmp_path: Path) -> None:
     texts = [literal(float(number)) for number in bits.view(np.float32)]
     assert all(text.endswith("f") for text in texts)
     assert np.float32([text[:-1] for text in texts]).tobytes() == bits.tobytes()
-    (tmp_path / "a.c").write_text(
+    run_c(
+        tmp_path,
         f"#include <string.h>\nint main(void)\n{{\n    const float x[] = {{{', '.join(texts)}}};\n"
         f"    const unsigned bits[] = {{{', '.join(f'{each}u' for each in bits)}}};\n"
         "    return memcmp(x, bits, sizeof bits) ? 1 : 0;\n}\n",
-        encoding="utf-8",
     )
-    build(tmp_path, [*C, "a.c", "-o", "program"])
-    subprocess.run([tmp_path / "program"], check=True)
 
 
 def test_weights_have_the_same_bits(tmp_path: Path) -> None:
@@ -267,14 +268,12 @@ def test_tokens_beyond_a_table_read_nothing_beyond_it(tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((4,)), keras.layers.Embedding(3, 1)])
     model.set_weights([np.array([[1.0], [2.0], [3.0]])])
     model.export(tmp_path / "net.h")
-    (tmp_path / "a.c").write_text(
+    run_c(
+        tmp_path,
         '#include "net.h"\nint main(void)\n{\n    const float x[4] = {-5.0f, NAN, 1e30f, 1.0f};\n'
         "    float y[4], s[NET_SCRATCH_SIZE];\n    net_predict(x, y, s);\n"
         "    return y[0] == 1.0f && y[1] == 1.0f && y[2] == 3.0f && y[3] == 2.0f ? 0 : 1;\n}\n",
-        encoding="utf-8",
     )
-    build(tmp_path, [*C, "a.c", "-o", "program"])
-    subprocess.run([tmp_path / "program"], check=True)
 
 
 def test_weights_of_a_layer_that_comes_again_are_there_once(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from bits_worker import thread_count
+from common import Largest
 from conftest import Blobs, classifier
 from core_for_tests import accumulate
 from faults import build_faults, needs_faults
@@ -120,17 +121,6 @@ def test_confusion_in_training(blobs: Blobs) -> None:
 
 
 def test_a_metric_of_ones_own(blobs: Blobs) -> None:
-    class Largest(metrics.Metric):
-        def __init__(self, name: str = "largest") -> None:
-            super().__init__(name=name)
-            self.seen = self.add_variable((), "zeros")
-
-        def update_state(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> None:
-            self.seen.assign(np.maximum(self.seen, np.max(y_pred)))
-
-        def result(self) -> Any:
-            return self.seen
-
     def broken(y_true: Array, y_pred: Array) -> Array:
         msg = "out of order"
         raise ArithmeticError(msg)
@@ -227,7 +217,7 @@ def test_variables_of_a_model_follow_its_passes() -> None:
 
 
 def test_functions_are_named_as_in_keras() -> None:
-    class Largest:
+    class Furthest:
         def __call__(self, y_true: Any, y_pred: Any) -> Any:
             return np.abs(y_true - y_pred).max(axis=-1)
 
@@ -235,8 +225,8 @@ def test_functions_are_named_as_in_keras() -> None:
         return np.abs(y_true - y_pred)
 
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    model.compile("sgd", "mse", metrics=[MeanError, Largest(), lambda y, p: np.abs(y - p)])
-    assert model.metrics_names == ["loss", "mean_error", "largest", "lambda"]
+    model.compile("sgd", "mse", metrics=[MeanError, Furthest(), lambda y, p: np.abs(y - p)])
+    assert model.metrics_names == ["loss", "mean_error", "furthest", "lambda"]
 
 
 def test_a_metric_resets_those_within() -> None:
