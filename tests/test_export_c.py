@@ -144,8 +144,7 @@ def small() -> keras.Sequential:
 
 def test_several_files_may_include_it_and_one_needs_no_scratch_of_its_own(tmp_path: Path) -> None:
     small().export(tmp_path / "net.h")
-    run_c(
-        tmp_path,
+    (tmp_path / "a.c").write_text(
         '#include "net.h"\n#include "net.h"\nint a(void);\nint a(void) { return NET_INPUT_SIZE; }\n',
         encoding="utf-8",
     )
@@ -189,7 +188,8 @@ def test_it_needs_nothing_but_math_and_allocates_nothing(tmp_path: Path) -> None
 )
 def test_names_begin_with_that_of_the_file(file: str, prefix: str, tmp_path: Path) -> None:
     small().export(tmp_path / file)
-    (tmp_path / "a.c").write_text(
+    run_c(
+        tmp_path,
         f'#include "{file}"\nint main(void)\n{{\n    float s[{prefix.upper()}_SCRATCH_SIZE], y[2];\n'
         f"    return {prefix}_test(y, s) < 1e-6f ? 0 : 1;\n}}\n",
     )
