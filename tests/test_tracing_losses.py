@@ -95,6 +95,16 @@ def test_each_way_takes_targets_of_the_same_shapes(name: str, shape: tuple[int, 
                 np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6, err_msg=str(target_shape))
 
 
+@pytest.mark.parametrize("from_logits", [False, True])
+@pytest.mark.parametrize("target", [0.0, 1.0])
+def test_a_nan_stays_visible_in_gradients(target: float, from_logits: bool) -> None:
+    x = ops.convert_to_tensor(np.array([[0.3, np.nan, 0.7]], np.float32))
+    with keras.GradientTape() as tape:
+        tape.watch(x)
+        loss = losses.binary_focal_crossentropy(np.full((1, 3), target), x, from_logits=from_logits)
+    assert np.isnan(tape.gradient(loss, x)).tolist() == [[False, True, False]]
+
+
 def test_losses_in_losses() -> None:
     crossentropy = losses.BinaryCrossentropy(from_logits=True)
 
