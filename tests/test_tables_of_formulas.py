@@ -57,7 +57,8 @@ def test_activations_of_the_core_are_functions() -> None:
     listed = [re.sub("(?<!^)([A-Z])", r"_\1", name[1:]).lower() for name in enumerators("Activation")]
     assert listed == ACTIVATIONS
     functions = {activation.__name__ for activation in activations.operations} | {"threshold"}
-    assert {FORMS.get(name, name) for name in ACTIVATIONS} == functions <= {*activations.__all__}
+    assert {FORMS.get(name, name) for name in ACTIVATIONS} == functions, "engine/activations"
+    assert functions <= {*activations.__all__}, "__all__ in engine/activations"
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
