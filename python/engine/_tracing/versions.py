@@ -87,3 +87,8 @@ class Dependencies:
 
 # What is being compiled in this thread.
 _collecting: ContextVar[tuple[Dependencies, ...]] = ContextVar("_collecting", default=())
+
+
+def is_compiling() -> bool:
+    """Whether this thread is compiling something."""
+    return bool(_collecting.get())

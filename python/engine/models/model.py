@@ -70,6 +70,7 @@ from engine._tracing.lazy import (
     without_mask,
 )
 from engine._tracing.symbolic import Slot, current, mapped, values_by_symbol
+from engine._tracing.versions import is_compiling
 from engine._training.arguments_by_output import require_names_of_output
 from engine._training.compile_arguments import Compiled
 from engine._training.diagnostic_warnings import (
@@ -364,8 +365,11 @@ class Model(Part, SaysWhatIsLeftOut):
             self._note_assignment()
 
     def _note_assignment(self) -> None:
-        """Notes that code of the user's has assigned an attribute, which what was recorded may depend on."""
-        if current.get() is None:
+        """Notes that code of the user's has assigned an attribute, which what was recorded may depend on.
+
+        Code that is being recorded, such as a step for batches of one size, leaves what was recorded before as it is.
+        """
+        if current.get() is None and not is_compiling():
             self._note_change()
             if self._body is not None:
                 self._body._recorded_calls.clear()
