@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "graph/model_spec.h"
+#include "graph/model.h"
 #include "graph/training_spec.h"
 #include "runtime/data.h"
 

@@ -97,7 +97,7 @@ LossSpec to_loss(const py::dict& loss) {
     fail("a loss has at most " + std::to_string(kLossParameters) + " parameters");
   std::copy(parameters.begin(), parameters.end(), spec.parameters);
   spec.reduction =
-      static_cast<Reduction>(to_index(get<std::string>(loss, "reduction", "mean"), kReductions, 3, "reduction"));
+      static_cast<LossReduction>(to_index(get<std::string>(loss, "reduction", "mean"), kReductions, 3, "reduction"));
   spec.weight = get<float>(loss, "weight", 1.0f);
   spec.divides_penalties = get<bool>(loss, "divides_penalties", false);
   spec.ignores = loss.contains("ignored");
@@ -323,7 +323,10 @@ py::dict activation_code(const py::dict& operation) {
 py::dict loss_code(const py::dict& loss, int64_t columns) {
   CodeFields code;
   for (const graph::RowInstruction& each : graph::loss_code(to_loss(loss), columns)) {
-    code.add(each.reduction ? each.reduction : kMapOpNames[static_cast<size_t>(each.map.op)], each.map);
+    const bool reduces = each.reduction != graph::RowReduction::kNone;
+    code.add(reduces ? graph::kRowReductionNames[static_cast<size_t>(each.reduction)]
+                     : kMapOpNames[static_cast<size_t>(each.map.op)],
+             each.map);
   }
   return code.fields();
 }

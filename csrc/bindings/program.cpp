@@ -335,7 +335,7 @@ void register_program(py::module_& m) {
       .def_property_readonly("state", &state_of)
       .def("call", &call, py::arg("arguments"), py::arg("step") = 1, py::arg("learning_rate") = 0.0);
   type.def_property_readonly("variables", [](Program& p) { return read_variables(p, 0, p.variables().all.size()); })
-      .def_property_readonly("weight_count", &weight_floats)
+      .def_property_readonly("weight_floats", &weight_floats)
       .def_property_readonly("device", [](const Program& p) { return p.device().name(); })
       .def_property_readonly("arrays", &arrays_of_program)
       .def("read_variables", &read_variables, py::arg("first"), py::arg("count"))

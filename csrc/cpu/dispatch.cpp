@@ -29,8 +29,16 @@ struct Isa {
   void (*fill_table)(KernelTable&);
 };
 
-// The narrowest comes first. The checks cover what -march=x86-64-v3 and -v4 allow the compiler to use.
-// __builtin_cpu_supports also checks that the operating system saves the wide registers.
+#if defined(ENGINE_HAS_AVX2) || defined(ENGINE_HAS_AVX512)
+/// Whether the compiler may use what -march=x86-64-v3 allows. Every CPU with these also has the rest of it: LZCNT,
+/// MOVBE and F16C. __builtin_cpu_supports also checks that the operating system saves the wide registers.
+bool has_avx2() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
+         __builtin_cpu_supports("bmi2");
+}
+#endif
+
+// The narrowest comes first.
 constexpr Isa kIsas[] = {
 #ifdef ENGINE_HAS_BASELINE
     {"baseline", [] { return true; }, baseline::fill_table},
@@ -39,19 +47,14 @@ constexpr Isa kIsas[] = {
     {"neon", [] { return true; }, neon::fill_table},
 #endif
 #ifdef ENGINE_HAS_AVX2
-    {"avx2",
-     [] {
-       return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
-              __builtin_cpu_supports("bmi2");
-     },
-     avx2::fill_table},
+    {"avx2", has_avx2, avx2::fill_table},
 #endif
 #ifdef ENGINE_HAS_AVX512
     {"avx512",
      [] {
-       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+       return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
               __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
-              __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+              __builtin_cpu_supports("avx512vl");
      },
      avx512::fill_table},
 #endif

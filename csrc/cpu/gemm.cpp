@@ -106,8 +106,8 @@ class CellRunner {
  private:
   /// Where a block that begins with column j ends. Panels are packed from their beginning on.
   int64_t block_end(int64_t j) const {
-    const int64_t within = p_.b_layout == Layout::kPanels ? j % grid_.panel : 0;
-    return within != 0 ? j - within + grid_.panel : j + kBlockColumns;
+    const int64_t within = p_.b_layout == Layout::kPanels ? j % grid_.packed_columns : 0;
+    return within != 0 ? j - within + grid_.packed_columns : j + kBlockColumns;
   }
 
   /// Columns of a block that are read where they lie.
@@ -124,7 +124,7 @@ class CellRunner {
     for (int64_t k = chains.begin; k < chains.end; k += kChain) {
       const Range chain{k, std::min(k + kChain, chains.end)};
       pack_chain(b, {first, columns.end}, chain, out);
-      out += round_up(count, grid_.panel) * (chain.end - chain.begin);
+      out += round_up(count, grid_.packed_columns) * (chain.end - chain.begin);
     }
   }
 
@@ -144,7 +144,7 @@ class CellRunner {
     Panels(p_.n, p_.k).each(chain, [&](const Panel& panel) {
       const Range part = panel.columns;
       pack({b + panel.offset + first * panel.width + part.begin, panel.width, 1, count, part.end - part.begin,
-            out + (panel.first + part.begin - k) * grid_.panel, length});
+            out + (panel.first + part.begin - k) * grid_.packed_columns, length});
     });
   }
 
@@ -161,7 +161,7 @@ class CellRunner {
       op.to_partial = k + op.k < chains.end;
       op.partial = partial_;
       op.partial_rows = rows.end - rows.begin;
-      op.nr = grid_.panel;
+      op.nr = grid_.packed_columns;
       place_rows(op, a, rows, k);
       if (whole > 0) {
         op.b = b + columns.begin * p_.b_column + k * p_.b_row;
@@ -174,13 +174,13 @@ class CellRunner {
         op.b_by_columns = op.b_has_partial_vector = false;
       }
       if (whole < extent) {
-        op.partial += round_up(whole, grid_.panel) * op.partial_rows;
+        op.partial += round_up(whole, grid_.packed_columns) * op.partial_rows;
         op.b = packed;
-        op.b_row = grid_.panel;
+        op.b_row = grid_.packed_columns;
         op.b_column = op.k;
         op.columns = extent - whole;
         run_columns(op, c + whole * p_.c_column, rows.begin, columns.begin + whole);
-        packed += round_up(op.columns, grid_.panel) * op.k;
+        packed += round_up(op.columns, grid_.packed_columns) * op.k;
       }
       k += op.k;
     } while (k < chains.end);
@@ -267,7 +267,7 @@ void multiply(const KernelTable& kernels, const Product& product, int threads) {
       const StackAxis at = offsets(p.stack, task / grid.cells());
       const int64_t cell = task % grid.cells();
       const Range rows = share(p.m, kernels.gemm_shape.mr, cell / grid.across, grid.down);
-      const Range columns = share(p.n, grid.panel, cell % grid.across, grid.across);
+      const Range columns = share(p.n, grid.packed_columns, cell % grid.across, grid.across);
       runner.run(p.a + at.a, p.b + at.b, p.c + at.c + rows.begin * p.c_row + columns.begin * p.c_column, rows, columns);
     }
     if (!by_row) return;
@@ -282,7 +282,7 @@ void multiply_part(const KernelTable& kernels, const Product& product, Range row
   const Grid grid = plan_grid(kernels.gemm_shape, product, 1);
   assert(product.m > 1 && grid.floats() <= packing_floats(std::min(product.m, product.k)));
   // Packing goes from panel to panel of the kernel, so that each must begin where a packed panel does.
-  assert(product.b_layout != Layout::kPanels || Panels(product.k, product.n).width % grid.panel == 0);
+  assert(product.b_layout != Layout::kPanels || Panels(product.k, product.n).width % grid.packed_columns == 0);
   assert(product.b_layout != Layout::kTransposedPanels || Panels(product.n, product.k).width == kPanel);
   CellRunner(kernels, product, grid, scratch).run(product.a, product.b, product.c, rows, columns);
 }

@@ -10,14 +10,14 @@ namespace engine::cpu {
 
 Grid plan_grid(const GemmShape& shape, const Product& p, int64_t cells) {
   Grid grid;
-  grid.panel = p.m == 1 ? shape.single_row_nr : shape.nr;
+  grid.packed_columns = p.m == 1 ? shape.single_row_nr : shape.nr;
   const auto largest = [](int64_t extent, int64_t unit, int64_t count) {
     return std::min(extent, divide_up(divide_up(extent, unit), count) * unit);
   };
   int64_t rows = p.m, columns = p.n, best = std::numeric_limits<int64_t>::max();
   for (int64_t down = 1; down <= cells; ++down) {
     const int64_t across = cells / down;
-    const int64_t cell_rows = largest(p.m, shape.mr, down), cell_columns = largest(p.n, grid.panel, across);
+    const int64_t cell_rows = largest(p.m, shape.mr, down), cell_columns = largest(p.n, grid.packed_columns, across);
     const int64_t cost = cell_rows * cell_columns + kPackCost * (cell_rows + cell_columns);
     if (cost >= best) continue;
     best = cost;
@@ -39,8 +39,9 @@ Grid plan_grid(const GemmShape& shape, const Product& p, int64_t cells) {
   const int64_t packed = grid.packs_b ? block_columns : grid.packs_partial_vector ? p.n % shape.vector : 0;
   const auto lines = [](int64_t floats) { return floats > 0 ? round_up(floats, kLineFloats) + kLineFloats : 0; };
   if (grid.packs_a) grid.a_floats = lines(round_up(block_rows, shape.mr) * std::min(p.k, kChain));
-  grid.b_floats = lines(round_up(packed, grid.panel) * std::min(p.k, grid.block_k));
-  if (p.k > kChain) grid.partial_floats = lines(block_rows * (round_up(block_columns, grid.panel) + grid.panel));
+  grid.b_floats = lines(round_up(packed, grid.packed_columns) * std::min(p.k, grid.block_k));
+  if (p.k > kChain)
+    grid.partial_floats = lines(block_rows * (round_up(block_columns, grid.packed_columns) + grid.packed_columns));
   return grid;
 }
 

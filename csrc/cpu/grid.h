@@ -9,7 +9,7 @@ namespace engine::cpu {
 /// The cells are rectangles of c, which threads compute independently of each other.
 struct Grid {
   int64_t down = 1, across = 1;  // cells along the rows of c, and along its columns
-  int64_t panel;                 // columns in a panel of packed b
+  int64_t packed_columns;        // in a panel of packed b
   bool packs_a, packs_b;         // whether a cell copies its rows of a, or its columns of b, into packed form
   bool reads_by_columns;         // whether the kernel for few rows reads b, whose columns are contiguous, in place
   bool packs_partial_vector;     // whether the last columns of b, fewer than a vector, are packed even if `packs_b` is

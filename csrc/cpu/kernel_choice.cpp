@@ -96,7 +96,7 @@ bool pays_to_sum_partials(int64_t inputs, int64_t units, int threads) {
 
 bool pays_to_repeat_loss(int64_t rows, int threads) { return rows * threads <= kMaxLossRows; }
 
-bool pays_to_find_zeros(int64_t units) { return units >= kUnitsPerCopy; }
+bool pays_to_find_zeros(int64_t units) { return units >= kUnitsPerSearch; }
 
 namespace {
 

@@ -12,17 +12,16 @@ namespace engine::cpu {
 // Sizes are those of the layer: `rows` of the largest batch, kernel (inputs, units).
 
 enum class DenseKernel {
-  kPanels,           // reads x where it lies, and the kernel panel by panel; skips zeros where those of x are known
-  kPackedBlocks,     // copies blocks of both operands into the order in which the product reads them
-  kCompressedRows,   // visits the non-zero numbers of compressed rows
-  kPartialProducts,  // narrow last layers: each thread multiplies its own inputs, and then the sums are added
+  kPanels,          // reads x where it lies, and the kernel panel by panel; skips zeros where those of x are known
+  kPackedBlocks,    // copies blocks of both operands into the order in which the product reads them
+  kCompressedRows,  // visits the non-zero numbers of compressed rows
 };
 DenseKernel choose_dense(int64_t rows, int64_t inputs, int64_t units, int threads, bool compressed);
 
-/// Whether a narrow layer (rows of one product for each sample) is faster with kPartialProducts, if threads have
-/// computed different columns of its input.
+/// Whether a narrow layer (rows of one product for each sample) is faster with partial products, in which each thread
+/// multiplies its own inputs and then the sums are added, if threads have computed different columns of its input.
 bool pays_to_sum_partials(int64_t inputs, int64_t units, int threads);
-/// Whether, after kPartialProducts, every thread should add the sums and compute the loss of all rows for itself.
+/// Whether, after partial products, every thread should add the sums and compute the loss of all rows for itself.
 bool pays_to_repeat_loss(int64_t rows, int threads);
 
 enum class InputGradientKernel {

@@ -1,6 +1,5 @@
 // How metrics grow with a batch: in training, and for batches that a caller brings along.
 #pragma once
-#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -8,12 +7,6 @@
 #include "kernels/table.h"
 
 namespace engine::cpu {
-
-/// Where an enum's entry lies in a table of kernels.
-template <class Enum>
-constexpr size_t index(Enum e) {
-  return static_cast<size_t>(e);
-}
 
 /// Predictions of a batch (rows, n), and what they are compared with.
 struct MetricInputs {

@@ -13,7 +13,7 @@
 
 namespace engine::cpu {
 
-class ReadInputStep;  // cpu/operations/input.h
+class ReadInputStep;  // cpu/operations/input_output.h
 class RecordNonzerosStep;
 
 class Scheduler {
@@ -32,7 +32,7 @@ class Scheduler {
   int threads() const { return schedule_.threads(); }
   int64_t max_rows() const { return schedule_.max_rows(); }
   /// Rows of a value in the largest batch.
-  int64_t rows(ValueId id) const { return max_rows() * value(id).groups; }
+  int64_t most_rows(ValueId id) const { return max_rows() * value(id).groups; }
   /// The operations that read or update a value.
   const std::vector<const graph::Operation*>& readers(ValueId id) const { return readers_[static_cast<size_t>(id)]; }
   /// Whether one team of threads runs a batch from its start to its end, since no step is the caller's.

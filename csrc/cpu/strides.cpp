@@ -81,7 +81,7 @@ Strided strided(const graph::Array& array, const ThreadContext& thread) {
   if (all.axes == 0) all.append(1, 1);
   const graph::Value& value = thread.schedule.value(array.value);
   if (value.kind == Kind::kBatch) {
-    set_rows(all, value.columns, thread.shape(array.value).ld);
+    set_rows(all, value.columns, thread.placement(array.value).ld);
   } else {
     set_contiguous(all, 0);
   }

@@ -33,7 +33,7 @@ const float* ThreadContext::row(ValueId value) const {
 
 RowMask ThreadContext::row_mask(ValueId mask) const {
   if (mask == kNoValue) return {};
-  return {data(mask), shape(mask).ld, shape(mask).columns};
+  return {data(mask), placement(mask).ld, placement(mask).columns};
 }
 
 Targets ThreadContext::targets(int output, int64_t groups) const {
@@ -49,9 +49,9 @@ double ThreadContext::row_weight(int output, int64_t groups, ValueId mask, int64
 
 double ThreadContext::loss_divisor(int output, int64_t groups, ValueId mask) const {
   const LossSpec& spec = loss(output);
-  if (spec.reduction == Reduction::kSum) return 1.0;
+  if (spec.reduction == LossReduction::kSum) return 1.0;
   const TargetView& view = target_view(output);
-  const bool by_weight = spec.reduction == Reduction::kWeightedMean && view.sample_weight;
+  const bool by_weight = spec.reduction == LossReduction::kWeightedMean && view.sample_weight;
   const RowMask rows = this->row_mask(mask);
   if (!by_weight && !spec.ignores && !rows.values) return static_cast<double>(batch.rows * groups);
   double sum = 0.0;
@@ -63,10 +63,9 @@ double ThreadContext::loss_divisor(int output, int64_t groups, ValueId mask) con
 }
 
 double ThreadContext::penalty_factor() const {
-  const bool is_function = run.training->losses.empty();
-  if (is_function || !loss(0).divides_penalties) return 1.0;
+  if (schedule.mode() == graph::Mode::kFunction || !loss(0).divides_penalties) return 1.0;
   const graph::Output& output = schedule.graph().outputs[0];
-  const double divisor = loss_divisor(0, shape(output.y_pred).groups, output.row_mask);
+  const double divisor = loss_divisor(0, placement(output.y_pred).groups, output.row_mask);
   return divisor == 0.0 ? 0.0 : 1.0 / divisor;
 }
 

@@ -2,7 +2,6 @@
 #pragma once
 #include <optional>
 
-#include "cpu/metrics.h"
 #include "cpu/schedule.h"
 #include "cpu/thread_pool.h"
 #include "kernels/table.h"
@@ -49,7 +48,7 @@ class ThreadContext {
   }
   Range samples() const { return range(kSamples, batch.rows); }
   /// This thread's samples as rows of a value.
-  Range rows(ValueId value) const {
+  Range own_rows(ValueId value) const {
     const Range own = samples();
     const int64_t groups = schedule.placement(value).groups;
     return {own.begin * groups, own.end * groups};
@@ -60,12 +59,12 @@ class ThreadContext {
   Range columns(ValueId value) const { return padded('n', schedule.placement(value).columns); }
 
   // ---- Where operands lie ---------------------------------------------------------------------------------------
-  const Placement& shape(ValueId value) const { return schedule.placement(value); }
+  const Placement& placement(ValueId value) const { return schedule.placement(value); }
   /// Scratch of the run: this thread's copy where there are several; or the numbers of a constant, which nobody may
   /// change; null for kNoValue.
   float* data(ValueId value) const {
     if (value == kNoValue) return nullptr;
-    const Placement& place = shape(value);
+    const Placement& place = placement(value);
     if (place.numbers) return place.numbers;
     float* const at = run.scratch + place.offset + (place.copied ? worker.index * schedule.copy_stride() : 0);
     return at + (place.double_buffered ? batch.index % 2 * (place.rows / 2) * place.ld : 0);
@@ -81,7 +80,7 @@ class ThreadContext {
 
   /// Arguments of a kernel that works on the elements of x and y, and of `saved` if there is one.
   ElementwiseArgs elementwise(ValueId x, ValueId y, ValueId saved = kNoValue) const {
-    return {data(x), data(y), data(saved), shape(y).ld, rows(y), columns(y)};
+    return {data(x), data(y), data(saved), placement(y).ld, own_rows(y), columns(y)};
   }
   /// The rows that a mask keeps; all of them for kNoValue.
   RowMask row_mask(ValueId mask) const;

@@ -44,6 +44,9 @@ inline constexpr int64_t kMaxLossRows = 512;
 /// percent of the time of its products.
 inline constexpr int64_t kUnitsPerCopy = 32;
 
+/// Units of a product from which on looking for the zeros of its input takes a few percent of its time.
+inline constexpr int64_t kUnitsPerSearch = 32;
+
 /// Floats in all the copies of the rows of a batch: 64 MiB.
 inline constexpr int64_t kMaxCopied = 1 << 24;
 

@@ -70,7 +70,7 @@ struct SumOfWeights {
 
 inline RowWeights divisor_weights(const RunMemory& memory, int output, ValueId row_mask) {
   const LossSpec& spec = memory.training().losses[static_cast<size_t>(output)];
-  const bool by_weight = spec.reduction == Reduction::kWeightedMean;
+  const bool by_weight = spec.reduction == LossReduction::kWeightedMean;
   return {by_weight ? memory.data.targets[static_cast<size_t>(output)].sample_weight : nullptr,
           memory.scratch(row_mask), spec.ignores, spec.ignored};
 }
@@ -78,7 +78,7 @@ inline RowWeights divisor_weights(const RunMemory& memory, int output, ValueId r
 /// The divisor, for a run in which a kernel has left the sum of weights at `sum`.
 inline Divisor divisor_of(const RunMemory& memory, int output, ValueId row_mask, int64_t sum) {
   const LossSpec& spec = memory.training().losses[static_cast<size_t>(output)];
-  if (spec.reduction == Reduction::kSum) return {0.0, 1.0, nullptr};
+  if (spec.reduction == LossReduction::kSum) return {0.0, 1.0, nullptr};
   if (divisor_weights(memory, output, row_mask).are_equal()) return {1.0, 0.0, nullptr};
   return {0.0, 0.0, reinterpret_cast<const double*>(memory.arguments.scratch + sum)};
 }

@@ -99,8 +99,8 @@ double* RunMemory::metric_sums(int metric) const {
   return at;
 }
 
-Weights RunMemory::weights(ValueId variable) const {
-  Weights w;
+CardWeights RunMemory::weights(ValueId variable) const {
+  CardWeights w;
   if (variable == kNoValue) return w;
   const int v = schedule.value(variable).variable;
   w.values = arguments.weights[v];

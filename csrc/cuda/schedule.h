@@ -22,7 +22,7 @@ using graph::kNoValue;
 using graph::ValueId;
 
 /// A variable on the card, with what its optimizer keeps: (rows, columns) in rows, without gaps.
-struct Weights {
+struct CardWeights {
   float* values = nullptr;
   float* slots[kMaxSlots] = {};
   float l2_slope = 0.0f;  // factor of the weights in their gradient: twice that of their L2 penalty
@@ -65,7 +65,7 @@ struct RunMemory {
   float* scratch(ValueId value) const;  // null for kNoValue
   /// A row of numbers: those of a variable, of constants, or of scratch; null for kNoValue.
   const float* numbers(ValueId value) const;
-  Weights weights(ValueId variable) const;  // null pointers for kNoValue
+  CardWeights weights(ValueId variable) const;  // null pointers for kNoValue
   /// Memory that the steps of one operation use from their first to their last; see `share_scratch`.
   float* shared_scratch() const;
   /// The state of a metric that is made from other sums than those of a mean, and how many numbers it has.

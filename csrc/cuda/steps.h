@@ -27,7 +27,7 @@ inline ValueClip value_clip(const OptimizerSpec& optimizer) {
 /// Steps weight number `at` by its gradient, with decoupled weight decay (Loshchilov & Hutter 2019). Where the rule
 /// gives a direction, the weight stays and the direction is returned; else the gradient is.
 template <class Rules>
-__device__ __noinline__ float step_weight(Optimizer rule, const Weights& weights, int64_t at, float gradient,
+__device__ __noinline__ float step_weight(Optimizer rule, const CardWeights& weights, int64_t at, float gradient,
                                           const Batch& batch) {
   float result = gradient;
   with_formula(rule, Rules{}, [&](auto chosen) {

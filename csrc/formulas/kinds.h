@@ -194,6 +194,14 @@ inline constexpr bool gives_probabilities(Loss loss) {
   return loss == Loss::kSoftmaxCrossentropy || loss == Loss::kSigmoidCrossentropy ||
          loss == Loss::kCategoricalFocalCrossentropy;
 }
+/// The formula that reads logits in place of `loss`; `loss` itself where there is none.
+inline constexpr Loss from_logits(Loss loss) {
+  return loss == Loss::kCrossentropy         ? Loss::kSoftmaxCrossentropy
+         : loss == Loss::kBinaryCrossentropy ? Loss::kSigmoidCrossentropy
+                                             : loss;
+}
+/// Whether the loss reads targets 0 and 1 as -1 and 1.
+inline constexpr bool reads_signs(Loss loss) { return loss == Loss::kHinge || loss == Loss::kSquaredHinge; }
 /// Most numbers that a loss takes beside its targets and outputs.
 inline constexpr int kLossParameters = 4;
 

@@ -3,7 +3,7 @@
 #include <memory>
 
 #include "graph/graph.h"
-#include "graph/model_spec.h"
+#include "graph/model.h"
 
 namespace engine::graph {
 

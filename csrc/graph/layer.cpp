@@ -62,7 +62,7 @@ constexpr Kind kLayerKinds[] = {
     // Of traced functions.
     {"variable", read_variable_layer},
     {"weight", read_weight},
-    {"constants", read_constants, kOfArrays},
+    {"constants", read_constant_array, kOfArrays},
     {"random", read_random_array, kOfArrays},
     {"map", read_map, kOfArrays},
     {"reduce", read_reduce, kOfArrays},

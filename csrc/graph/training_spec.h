@@ -11,11 +11,11 @@
 namespace engine {
 
 namespace graph {
-struct TracedFunction;  // graph/model_spec.h
+struct TracedFunction;  // graph/model.h
 }
 
 /// What the sum of a batch's losses is divided by: its number of rows, nothing, or the sum of their weights.
-enum class Reduction { kMean, kSum, kWeightedMean };
+enum class LossReduction { kMean, kSum, kWeightedMean };
 
 struct LossSpec {
   bool host = false;  // the caller computes it
@@ -27,7 +27,7 @@ struct LossSpec {
   bool from_logits = false;
   float label_smoothing = 0.0f;
   float parameters[kLossParameters] = {};
-  Reduction reduction = Reduction::kMean;
+  LossReduction reduction = LossReduction::kMean;
   float weight = 1.0f;             // of this loss in the sum of all
   bool divides_penalties = false;  // whether penalties on weights are divided as the losses are, as in scikit-learn
   bool ignores = false;            // whether samples of class `ignored` are left out
@@ -35,18 +35,8 @@ struct LossSpec {
   bool masked = false;  // whether the mask of the output leaves out some of its rows
 };
 
-/// The formula that reads logits in place of `loss`; `loss` itself where there is none.
-inline constexpr Loss from_logits(Loss loss) {
-  return loss == Loss::kCrossentropy         ? Loss::kSoftmaxCrossentropy
-         : loss == Loss::kBinaryCrossentropy ? Loss::kSigmoidCrossentropy
-                                             : loss;
-}
-
 /// The formula for the kind of outputs that `spec` was told to expect.
 inline Loss formula(const LossSpec& spec) { return spec.from_logits ? from_logits(spec.kind) : spec.kind; }
-
-/// Whether the loss reads targets 0 and 1 as -1 and 1.
-inline constexpr bool reads_signs(Loss loss) { return loss == Loss::kHinge || loss == Loss::kSquaredHinge; }
 
 struct OptimizerSpec {
   enum class Clip { kNone, kValue, kNorm, kGlobalNorm };

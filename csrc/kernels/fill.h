@@ -24,10 +24,5 @@ constexpr int index() {
   return static_cast<int>(T::kKind);
 }
 
-template <class Enum>
-constexpr int index(Enum e) {
-  return static_cast<int>(e);
-}
-
 }  // namespace
 }  // namespace engine::ENGINE_ISA

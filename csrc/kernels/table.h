@@ -419,9 +419,6 @@ struct StandardizeColumnsArgs {
   Range rows, columns;
 };
 
-/// The number of variables of batch renormalization.
-inline constexpr int kRenormVariables = 3;
-
 /// Batch renormalization: r (columns,) = deviation / running deviation, d = (mean - running mean) / running deviation,
 /// and the deviation of the batch.
 struct CorrectionsArgs {
@@ -663,6 +660,12 @@ struct RandomNumbersArgs {
   float low, high;   // of uniform numbers; mean and standard deviation of normal ones
   float below_high;  // the largest float below `high`
 };
+
+/// Where an enum's entry lies in the table.
+template <class Enum>
+constexpr size_t index(Enum e) {
+  return static_cast<size_t>(e);
+}
 
 // ---- The table ----------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@
 #include <tuple>
 #include <vector>
 
-#include "graph/model_spec.h"
+#include "graph/model.h"
 #include "runtime/arena.h"
 #include "runtime/device.h"
 #include "runtime/optimizer_state.h"

@@ -559,7 +559,7 @@ class Program:
     def arrays(self) -> list[WeightArray]:
         """The weights of each variable."""
     @property
-    def weight_count(self) -> int:
+    def weight_floats(self) -> int:
         """Floats that the weights take up, padding included."""
     @property
     def joins_samples(self) -> bool:

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "graph/attributes.h"
-#include "graph/model_spec.h"
+#include "graph/model.h"
 #include "graph/training_spec.h"
 
 namespace engine::test {

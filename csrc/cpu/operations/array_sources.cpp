@@ -44,7 +44,7 @@ class FlatArray {
     const graph::Value& value = thread.schedule.value(array.value);
     if (value.kind != graph::Value::Kind::kBatch) return;
     columns_ = value.columns;
-    ld_ = thread.shape(array.value).ld;
+    ld_ = thread.placement(array.value).ld;
   }
 
   /// Calls f(data, first, run) for each run that lies side by side among the `count` numbers from number `position` on:
@@ -297,7 +297,7 @@ void schedule_random(Scheduler& scheduler, const graph::RandomArray& op) {
 
 /// A loss for each row, of which threads share the samples.
 void traced_loss_of_rows(const graph::TracedLoss& op, const ThreadContext& thread, double scale) {
-  const int64_t groups = thread.shape(op.losses).groups;
+  const int64_t groups = thread.placement(op.losses).groups;
   Strided values = strided(op.values, thread), gradient = values;
   const bool trains = op.gradient.value != kNoValue;
   if (trains) gradient = strided(op.gradient, thread);
@@ -315,9 +315,9 @@ void traced_loss_of_rows(const graph::TracedLoss& op, const ThreadContext& threa
 
 /// One number for the batch. With weights, or as the mean, it is that of each row. A sum without weights has it once.
 void traced_loss_of_batch(const graph::TracedLoss& op, const ThreadContext& thread, double scale) {
-  const int64_t groups = thread.shape(op.losses).groups, rows = thread.batch_rows(op.losses);
+  const int64_t groups = thread.placement(op.losses).groups, rows = thread.batch_rows(op.losses);
   const bool weighs = op.row_mask != kNoValue || thread.target_view(op.output).sample_weight != nullptr;
-  const bool once = !weighs && thread.loss(op.output).reduction == Reduction::kSum;
+  const bool once = !weighs && thread.loss(op.output).reduction == LossReduction::kSum;
   const float value = *strided(op.values, thread).data;
   double weights = once ? 1.0 : static_cast<double>(rows);
   if (weighs) {
@@ -330,7 +330,7 @@ void traced_loss_of_batch(const graph::TracedLoss& op, const ThreadContext& thre
 }
 
 void traced_loss(const graph::TracedLoss& op, const ThreadContext& thread) {
-  const double divisor = thread.loss_divisor(op.output, thread.shape(op.losses).groups, op.row_mask);
+  const double divisor = thread.loss_divisor(op.output, thread.placement(op.losses).groups, op.row_mask);
   const double scale = divisor == 0.0 ? 0.0 : static_cast<double>(thread.loss(op.output).weight) / divisor;
   return graph::is_single(op.values.shape) ? traced_loss_of_batch(op, thread, scale)
                                            : traced_loss_of_rows(op, thread, scale);

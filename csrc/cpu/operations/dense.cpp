@@ -9,7 +9,7 @@
 
 #include "cpu/gemm.h"
 #include "cpu/kernel_choice.h"
-#include "cpu/operations/input.h"
+#include "cpu/operations/input_output.h"
 #include "cpu/thresholds.h"
 #include "graph/operations/loss.h"
 #include "kernels/packed_blocks.h"
@@ -47,7 +47,7 @@ struct InputForm {
 
   bool is_compressed() const { return read && read->leaves_compressed; }
   DenseInput input(const ThreadContext& thread, ValueId x) const {
-    return read ? read->input(thread) : DenseInput{thread.data(x), thread.shape(x).ld, nullptr};
+    return read ? read->input(thread) : DenseInput{thread.data(x), thread.placement(x).ld, nullptr};
   }
   std::optional<NonZeros> nonzeros(const ThreadContext& thread) const {
     return recording ? recording->nonzeros_of(thread) : read ? read->nonzeros_of(thread) : std::nullopt;
@@ -83,8 +83,6 @@ std::string name_of(DenseKernel kernel) {
       return "packed blocks";
     case DenseKernel::kCompressedRows:
       return "compressed rows";
-    case DenseKernel::kPartialProducts:
-      return "partial products";
   }
   return "";
 }
@@ -109,7 +107,7 @@ class DenseStep final : public Step {
   std::string kernel() const override { return name_of(kernel_) + skips_zeros(form_); }
 
   void run(const ThreadContext& thread) const override {
-    const Range own = thread.rows(own_.y);
+    const Range own = thread.own_rows(own_.y);
     if (empty(own)) return;
     const DenseInput x = form_.input(thread, own_.x);
     const auto zeros = form_.nonzeros(thread);
@@ -130,7 +128,7 @@ class DenseStep final : public Step {
     op.x = x.floats;
     op.ldx = x.ld;
     op.x_rows = x.rows;
-    op.ldy = thread.shape(own_.y).ld;
+    op.ldy = thread.placement(own_.y).ld;
     op.k = kernel.rows;
     op.nonzeros = zeros;
     op.in_slices = sums_in_slices(kernel.columns);
@@ -154,7 +152,7 @@ class DenseStep final : public Step {
 
   void run_packed(const ThreadContext& thread, Range rows, const DenseInput& x) const {
     const Variable& kernel = thread.variable(own_.kernel);
-    const int64_t m = rows.end - rows.begin, ld = thread.shape(own_.y).ld;
+    const int64_t m = rows.end - rows.begin, ld = thread.placement(own_.y).ld;
     const Range units = thread.columns(own_.y);
     float* y = thread.data(own_.y) + rows.begin * ld + units.begin;
     Product product = product_into(y, ld, m, round_up(kernel.columns, kLineFloats), kernel.rows);
@@ -204,7 +202,7 @@ class PartialProductsStep final : public Step {
     give_to_first_input(*this, operation.bias);
   }
 
-  std::string kernel() const override { return name_of(DenseKernel::kPartialProducts); }
+  std::string kernel() const override { return "partial products"; }
 
   void run(const ThreadContext& thread) const override {
     const Variable& kernel = thread.variable(own_.kernel);
@@ -213,11 +211,11 @@ class PartialProductsStep final : public Step {
       const int64_t begin = group.first * kSlice, most = kSlice << group.level;
       DenseForwardArgs op{};
       op.x = thread.data(own_.x) + begin;
-      op.ldx = thread.shape(own_.x).ld;
+      op.ldx = thread.placement(own_.x).ld;
       op.ldw = kLineFloats;
       op.kernel = weights + begin * op.ldw;
       op.bias = begin == 0 ? bias : nullptr;
-      op.y = thread.data(partials_) + group.first * thread.shape(partials_).ld;
+      op.y = thread.data(partials_) + group.first * thread.placement(partials_).ld;
       op.ldy = kLineFloats;
       op.k = std::min(kernel.rows - begin, most);
       op.rows = {0, thread.batch.rows};
@@ -249,9 +247,9 @@ class SumPartialsStep final : public Step {
       for_groups({i, thread.worker.threads, nullptr}, thread.variable(own_.kernel).rows,
                  [&](const SliceGroup& group) { groups[count++] = group; });
     }
-    const Placement& y = thread.shape(own_.y);
-    thread.kernels.sum_partials({thread.data(partials_), thread.shape(partials_).ld, groups.data(),
-                                 static_cast<int64_t>(count), thread.data(own_.y), y.ld, thread.rows(own_.y)});
+    const Placement& y = thread.placement(own_.y);
+    thread.kernels.sum_partials({thread.data(partials_), thread.placement(partials_).ld, groups.data(),
+                                 static_cast<int64_t>(count), thread.data(own_.y), y.ld, thread.own_rows(own_.y)});
   }
 
  private:
@@ -291,9 +289,9 @@ void schedule_dense(Scheduler& scheduler, const graph::Dense& operation) {
   if (scheduler.is_augmented(operation.x) && x.groups == 1) record_nonzeros(scheduler, operation.x);
   const InputForm form(scheduler, operation.x);
   const DenseKernel kernel =
-      choose_dense(scheduler.rows(operation.y), x.columns, y.columns, scheduler.threads(), form.is_compressed());
+      choose_dense(scheduler.most_rows(operation.y), x.columns, y.columns, scheduler.threads(), form.is_compressed());
   const ValueId packing =
-      kernel == DenseKernel::kPackedBlocks ? scheduler.packing_scratch(scheduler.rows(operation.y)) : kNoValue;
+      kernel == DenseKernel::kPackedBlocks ? scheduler.packing_scratch(scheduler.most_rows(operation.y)) : kNoValue;
   const Split split = split_dense(scheduler.graph().mode(), scheduler.max_rows(), y.columns, scheduler.threads());
   scheduler.add<DenseStep>(operation, split, kernel, form, packing);
 }
@@ -312,9 +310,9 @@ class TransposeStep final : public Step {
   std::string kernel() const override { return "transpose"; }
 
   void run(const ThreadContext& thread) const override {
-    const Placement &dz = thread.shape(dz_), &out = thread.shape(transposed_);
-    thread.kernels.transpose(
-        {thread.data(dz_), dz.ld, thread.data(transposed_), out.ld, thread.rows(dz_), thread.range('n', dz.columns)});
+    const Placement &dz = thread.placement(dz_), &out = thread.placement(transposed_);
+    thread.kernels.transpose({thread.data(dz_), dz.ld, thread.data(transposed_), out.ld, thread.own_rows(dz_),
+                              thread.range('n', dz.columns)});
   }
 
  private:
@@ -346,7 +344,7 @@ class DenseInputGradientStep final : public Step {
     const bool packs = kernel_ == InputGradientKernel::kPackedBlocks && !transposes_kernel(rows, kernel.columns);
     if (packs) return run_packed(thread, rows, units);
     const bool transposed = kernel_ == InputGradientKernel::kTransposedGradient;
-    const Placement &dz = thread.shape(transposed ? scratch_ : own_.dz), &dx = thread.shape(own_.dx);
+    const Placement &dz = thread.placement(transposed ? scratch_ : own_.dz), &dx = thread.placement(own_.dx);
     const float *from = thread.data(transposed ? scratch_ : own_.dz), *saved = thread.data(own_.x_saved),
                 *addend = thread.data(own_.addend);
     for_blocks({0, rows}, kRowsInCache, [&](Range together) {
@@ -361,7 +359,7 @@ class DenseInputGradientStep final : public Step {
  private:
   void run_packed(const ThreadContext& thread, int64_t rows, Range units) const {
     const Variable& kernel = thread.variable(own_.kernel);
-    const Placement &dz = thread.shape(own_.dz), &dx = thread.shape(own_.dx);
+    const Placement &dz = thread.placement(own_.dz), &dx = thread.placement(own_.dx);
     float* to = thread.data(own_.dx);
     Product product = product_into(to + units.begin, dx.ld, rows, kernel.rows, kernel.columns);
     product.a = thread.data(own_.dz);
@@ -383,7 +381,7 @@ class DenseInputGradientStep final : public Step {
 };
 
 void schedule_input_gradient(Scheduler& scheduler, const graph::DenseInputGradient& operation) {
-  const int64_t rows = scheduler.rows(operation.dx), units = scheduler.value(operation.dz).columns;
+  const int64_t rows = scheduler.most_rows(operation.dx), units = scheduler.value(operation.dz).columns;
   const InputGradientKernel kernel =
       choose_input_gradient(rows, scheduler.value(operation.dx).columns, units, scheduler.threads());
   ValueId scratch = kNoValue;
@@ -430,7 +428,7 @@ class DenseWeightGradientStep final : public Step {
     op.ldx = x.ld;
     op.x_rows = x.rows;
     op.dz = thread.data(own_.dz);
-    op.lddz = thread.shape(own_.dz).ld;
+    op.lddz = thread.placement(own_.dz).ld;
     op.rows = thread.batch_rows(own_.dz);
     op.step = thread.optimizer_step();
     op.nonzeros = zeros ? &*zeros : nullptr;
@@ -512,7 +510,7 @@ class DenseWeightGradientStep final : public Step {
 };
 
 void schedule_weight_gradient(Scheduler& scheduler, const graph::DenseWeightGradient& operation) {
-  const int64_t rows = scheduler.rows(operation.dz), units = scheduler.value(operation.dz).columns;
+  const int64_t rows = scheduler.most_rows(operation.dz), units = scheduler.value(operation.dz).columns;
   const int64_t inputs = scheduler.value(operation.x).columns;
   const InputForm form(scheduler, operation.x);
   const DenseKernel kernel = choose_dense(rows, inputs, units, scheduler.threads(), form.is_compressed());

@@ -19,31 +19,32 @@ void activation_gradient(const graph::ElementwiseActivationGradient& op, const T
 }
 
 void activate_rows(const graph::RowActivation& op, const ThreadContext& thread) {
-  const Placement& y = thread.shape(op.y);
+  const Placement& y = thread.placement(op.y);
   thread.kernels.row_activation_forward[index(op.activation) - kElementwiseActivations](
-      {thread.data(op.x), nullptr, thread.data(op.y), y.ld, y.columns, thread.rows(op.y)});
+      {thread.data(op.x), nullptr, thread.data(op.y), y.ld, y.columns, thread.own_rows(op.y)});
 }
 
 void row_activation_gradient(const graph::RowActivationGradient& op, const ThreadContext& thread) {
-  const Placement& dx = thread.shape(op.dx);
+  const Placement& dx = thread.placement(op.dx);
   thread.kernels.row_activation_backward[index(op.activation) - kElementwiseActivations](
-      {thread.data(op.dy), thread.data(op.y), thread.data(op.dx), dx.ld, dx.columns, thread.rows(op.dx)});
+      {thread.data(op.dy), thread.data(op.y), thread.data(op.dx), dx.ld, dx.columns, thread.own_rows(op.dx)});
 }
 
 void dropout(const graph::Dropout& op, const ThreadContext& thread) {
-  const Placement& y = thread.shape(op.y);
+  const Placement& y = thread.placement(op.y);
   const ThreadContext::Draw draw = thread.draw(y.groups);
-  thread.kernels.dropout_forward({thread.data(op.x), thread.data(op.y), thread.data(op.mask), y.ld, thread.rows(op.y),
-                                  thread.columns(op.y), op.rate, op.seed, draw.step, draw.first});
+  thread.kernels.dropout_forward({thread.data(op.x), thread.data(op.y), thread.data(op.mask), y.ld,
+                                  thread.own_rows(op.y), thread.columns(op.y), op.rate, op.seed, draw.step,
+                                  draw.first});
 }
 
 void random_noise(const graph::RandomNoise& op, const ThreadContext& thread) {
-  const Placement& noise = thread.shape(op.noise);
+  const Placement& noise = thread.placement(op.noise);
   const ThreadContext::Draw draw = thread.draw(noise.groups);
   const bool mask = op.distribution == graph::RandomNoise::Distribution::kMask;
   (mask ? thread.kernels.mask_noise : thread.kernels.normal_noise)(
-      {thread.data(op.noise), noise.ld, thread.rows(op.noise), thread.columns(op.noise), op.seed, draw.step, draw.first,
-       op.shared, op.rate, op.mean, op.scale});
+      {thread.data(op.noise), noise.ld, thread.own_rows(op.noise), thread.columns(op.noise), op.seed, draw.step,
+       draw.first, op.shared, op.rate, op.mean, op.scale});
 }
 
 }  // namespace

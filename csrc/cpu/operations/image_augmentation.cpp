@@ -35,7 +35,7 @@ class AugmentImagesStep final : public Step {
     static_cast<ImageChanges&>(arguments) = *own_.changes;
     arguments.x = thread.data(own_.x);
     arguments.y = thread.data(own_.y);
-    arguments.ld = thread.shape(own_.y).ld;
+    arguments.ld = thread.placement(own_.y).ld;
     arguments.scratch = thread.data(scratch_);
     arguments.filter = taps_.data() + taps_.size() / 2;
     arguments.step = draw.step;

@@ -1,9 +1,11 @@
+// The data set's side of a batch: its rows, as products read them, and the predictions that it gives back.
+#include "cpu/operations/input_output.h"
+
 #include <algorithm>
 #include <cstring>
 #include <stdexcept>
 
 #include "cpu/kernel_choice.h"
-#include "cpu/operations/input.h"
 #include "cpu/thresholds.h"
 #include "graph/operations/dense.h"
 
@@ -37,7 +39,8 @@ bool reads_whole_rows(const Scheduler& scheduler) {
 
 /// Where every thread reads every sample, each gathers a copy of its own: the conversion is cheap against fetching half
 /// of the lines from another core's cache, and saves two barriers per batch. Not around a step of the caller's: the
-/// team after it may be larger than the one that gathered.
+/// team after it may be larger than the one that gathered. With more threads than units / kUnitsPerCopy no thread sees
+/// whole batches in a training; zeros are then read like other numbers.
 void schedule_input(Scheduler& scheduler, const graph::ReadInput& operation) {
   const auto& readers = scheduler.readers(operation.x);
   const bool products = !readers.empty() && std::all_of(readers.begin(), readers.end(), is_product);
@@ -65,10 +68,10 @@ void schedule_input(Scheduler& scheduler, const graph::ReadInput& operation) {
 }
 
 void write_output(const graph::WriteOutput& operation, const ThreadContext& thread) {
-  const Placement& y = thread.shape(operation.y);
+  const Placement& y = thread.placement(operation.y);
   const graph::Graph& graph = thread.schedule.graph();
   const graph::Output& last = graph.outputs.back();
-  const Placement& last_y = thread.shape(last.y_pred);
+  const Placement& last_y = thread.placement(last.y_pred);
   const int64_t stride = last.first_column + last_y.groups * last_y.columns;  // numbers of all outputs of a sample
   const Range own = thread.samples();
   for (int64_t b = own.begin; b < own.end; ++b) {
@@ -95,7 +98,7 @@ bool ReadInputStep::in_place(const ThreadContext& thread) const {
 }
 
 DenseInput ReadInputStep::input(const ThreadContext& thread) const {
-  if (!in_place(thread)) return {thread.data(own_.x), thread.shape(own_.x).ld, nullptr};
+  if (!in_place(thread)) return {thread.data(own_.x), thread.placement(own_.x).ld, nullptr};
   if (thread.run.order) return {nullptr, 0, reinterpret_cast<const float* const*>(thread.data(pointers))};
   const int64_t ld = thread.run.data.stride;
   return {static_cast<const float*>(thread.run.data.x) + thread.batch.first * ld + own_.first_column, ld, nullptr};
@@ -117,7 +120,7 @@ RowsToPrefetch ReadInputStep::next_rows(const ThreadContext& thread) const {
       thread.schedule.max_rows() * bytes > kMaxAhead) {
     return {};
   }
-  return {reinterpret_cast<const void* const*>(thread.data(pointers) + thread.shape(pointers).ld),
+  return {reinterpret_cast<const void* const*>(thread.data(pointers) + thread.placement(pointers).ld),
           std::min(left, thread.batch.rows), bytes};
 }
 
@@ -134,7 +137,7 @@ RowsToPrefetch ReadInputStep::rows_ahead(const ThreadContext& thread, Range rows
 /// Sets the pointers to the rows of this batch and of the next.
 void ReadInputStep::point(const ThreadContext& thread) const {
   auto* rows = reinterpret_cast<const void**>(thread.data(pointers));
-  auto* next = reinterpret_cast<const void**>(thread.data(pointers) + thread.shape(pointers).ld);
+  auto* next = reinterpret_cast<const void**>(thread.data(pointers) + thread.placement(pointers).ld);
   const DatasetView& data = thread.run.data;
   const auto* x = static_cast<const char*>(data.x) + own_.first_column * bytes_of(data.type);
   const int64_t bytes = row_bytes(data);
@@ -147,7 +150,7 @@ void ReadInputStep::point(const ThreadContext& thread) const {
 void ReadInputStep::run(const ThreadContext& thread) const {
   prefetch_targets(thread);
   if (leaves_compressed) return;
-  const Placement& x = thread.shape(own_.x);
+  const Placement& x = thread.placement(own_.x);
   const DatasetView& in = thread.run.data;
   if (in.is_compressed()) {
     const CompressedBatch rows = compressed(thread);
@@ -183,7 +186,7 @@ bool ReadInputStep::find_nonzeros(const ThreadContext& thread, const NonZeros& n
     return true;
   }
   auto* scratch = static_cast<float*>(nonzeros.storage);
-  const int64_t k = thread.shape(own_.x).columns;
+  const int64_t k = thread.placement(own_.x).columns;
   auto* out = reinterpret_cast<uint8_t*>(scratch + round_up(k + kLineFloats, kLineFloats));
   const int64_t bytes =
       thread.kernels.record_rows[index(in.type)]({in.x, in.stride, thread.run.order, thread.batch.first, k, own_.scale,
@@ -201,9 +204,9 @@ void ReadInputStep::prefetch_targets(const ThreadContext& thread) const {
   const auto& outputs = thread.schedule.graph().outputs;
   for (size_t i = 0; i < outputs.size(); ++i) {
     if (outputs[i].gradient == kNoValue) continue;
-    const bool every_thread = thread.shape(outputs[i].losses).copied;
+    const bool every_thread = thread.placement(outputs[i].losses).copied;
     const Range own = every_thread ? Range{0, thread.batch.rows} : thread.worker.slice(thread.batch.rows);
-    const Placement& gradient = thread.shape(outputs[i].gradient);
+    const Placement& gradient = thread.placement(outputs[i].gradient);
     const Targets wanted = thread.targets(static_cast<int>(i), gradient.groups);
     for (int64_t b = own.begin * wanted.groups; b < own.end * wanted.groups; ++b) {
       if (wanted.labels) {
@@ -231,13 +234,14 @@ NonZerosScratch::NonZerosScratch(Scheduler& scheduler, ValueId x)
 }
 
 NonZeros NonZerosScratch::of(const ThreadContext& thread) const {
-  return NonZeros(thread.data(scratch_), thread.schedule.max_rows(), thread.shape(x_).columns);
+  return NonZeros(thread.data(scratch_), thread.schedule.max_rows(), thread.placement(x_).columns);
 }
 
 bool NonZerosScratch::is_cleared(const ThreadContext& thread) const {
   const float* const begin = thread.data(scratch_);
   const auto* const transpose = static_cast<const float*>(of(thread).storage);
-  return std::all_of(transpose, begin + thread.shape(scratch_).columns, [](float element) { return element == 0.0f; });
+  return std::all_of(transpose, begin + thread.placement(scratch_).columns,
+                     [](float element) { return element == 0.0f; });
 }
 
 RecordNonzerosStep::RecordNonzerosStep(ValueId x, ValueId team_records, ValueId row_scratch,
@@ -251,7 +255,7 @@ RecordNonzerosStep::RecordNonzerosStep(ValueId x, ValueId team_records, ValueId 
 }
 
 void RecordNonzerosStep::run(const ThreadContext& thread) const {
-  const Placement& x = thread.shape(x_);
+  const Placement& x = thread.placement(x_);
   const TeamRecords team(thread.data(team_records_), thread.schedule.max_rows(), x.columns, thread.schedule.threads());
   const Range own = thread.samples();
   int64_t bytes = 0;
@@ -265,7 +269,7 @@ void RecordNonzerosStep::run(const ThreadContext& thread) const {
 
 NonZeros RecordNonzerosStep::nonzeros_of(const ThreadContext& thread) const {
   NonZeros nonzeros = nonzeros_.of(thread);
-  const TeamRecords team(thread.data(team_records_), thread.schedule.max_rows(), thread.shape(x_).columns,
+  const TeamRecords team(thread.data(team_records_), thread.schedule.max_rows(), thread.placement(x_).columns,
                          thread.schedule.threads());
   bool sparse = true;
   for (int i = 0; i < thread.worker.threads; ++i) sparse = sparse && team.dense[i * kLineFloats] == 0;

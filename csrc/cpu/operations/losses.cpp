@@ -11,13 +11,13 @@ namespace {
 void loss_of_rows(const graph::LossOfRows& op, const ThreadContext& thread) {
   const LossSpec& spec = thread.loss(op.output);
   const TargetView& targets = thread.target_view(op.output);
-  const Placement& x = thread.shape(op.x);
+  const Placement& x = thread.placement(op.x);
   const double divisor = thread.loss_divisor(op.output, x.groups, op.row_mask);
   const float scale = divisor == 0.0 ? 0.0f : spec.weight / static_cast<float>(divisor);
   thread.kernels.loss[index(op.loss)][index(spec.target)](
       {thread.data(op.x), thread.data(op.y_pred), thread.data(op.gradient), x.ld, x.columns,
        thread.targets(op.output, x.groups), targets.sample_weight, scale, spec.label_smoothing, thread.data(op.losses),
-       thread.rows(op.x), spec.parameters, spec.ignored, targets.binary});
+       thread.own_rows(op.x), spec.parameters, spec.ignored, targets.binary});
 }
 
 Split split_loss(const Scheduler& scheduler, const graph::LossOfRows& op) {
@@ -27,7 +27,7 @@ Split split_loss(const Scheduler& scheduler, const graph::LossOfRows& op) {
 /// What a metric compares. As in Keras on JAX, training metrics do not see the mask: predictions lose it on their way
 /// out of the gradient.
 MetricInputs metric_inputs(const ThreadContext& thread, const MetricSpec& metric, ValueId y_pred, ValueId row_mask) {
-  const Placement& y = thread.shape(y_pred);
+  const Placement& y = thread.placement(y_pred);
   const TargetView& targets = thread.target_view(metric.output);
   const bool sees_mask = thread.schedule.mode() != graph::Mode::kTrain;
   return {thread.data(y_pred),
@@ -50,7 +50,7 @@ int owner_of(int metric) { return metric + 1; }
 
 void metric_of_rows(const graph::MetricOfRows& op, const ThreadContext& thread) {
   const MetricSpec& metric = spec_of(thread, op.metric);
-  metric_values(thread.kernels, metric, metric_inputs(thread, metric, op.y_pred, kNoValue), thread.rows(op.y_pred),
+  metric_values(thread.kernels, metric, metric_inputs(thread, metric, op.y_pred, kNoValue), thread.own_rows(op.y_pred),
                 thread.data(op.probabilities), thread.data(op.values));
 }
 
@@ -82,7 +82,7 @@ double weight_penalties(const graph::AddLosses& op, const ThreadContext& thread)
   double total = 0.0;
   for (const graph::PenaltyTerm& penalty : op.penalties) {
     const float* sums = thread.data(penalty.sums);
-    total += penalty.factor * std::accumulate(sums, sums + thread.shape(penalty.sums).columns, 0.0);
+    total += penalty.factor * std::accumulate(sums, sums + thread.placement(penalty.sums).columns, 0.0);
   }
   return total;
 }
@@ -102,7 +102,7 @@ void add_batch_losses(const graph::AddLosses& op, const ThreadContext& thread) {
   double loss = totals.loss;
   for (size_t i = 0; i < op.losses.size(); ++i) {
     const int output = static_cast<int>(i);
-    const int64_t groups = thread.shape(op.losses[i]).groups;
+    const int64_t groups = thread.placement(op.losses[i]).groups;
     const double divisor = thread.loss_divisor(output, groups, op.row_mask[i]);
     const double share_of_row = divisor == 0.0 ? 0.0 : samples / divisor;
     const double factor = static_cast<double>(thread.loss(output).weight) * share_of_row;

@@ -299,7 +299,7 @@ class MapStep::Run {
     const graph::Value& value = thread_.schedule.value(op.y().value);
     // Behind the last column of a batch there is space that may be overwritten.
     has_padding_ = value.kind == graph::Value::Kind::kBatch && columns.end == y().length[last];
-    ld_ = has_padding_ ? thread_.shape(op.y().value).ld : 0;
+    ld_ = has_padding_ ? thread_.placement(op.y().value).ld : 0;
     columns_ = has_padding_ ? value.columns - columns.begin : 0;
     has_whole_rows_ = columns.begin == 0;
     for (int i = 0; i < output_count() + input_count(); ++i) {

@@ -62,7 +62,7 @@ void sum_squares(const graph::SumSquares& op, const ThreadContext& thread) {
 double squared_norm(const ThreadContext& thread, ValueId squares) {
   const float* sums = thread.data(squares);
   double total = 0.0;
-  for (int64_t j = 0; j < thread.shape(squares).columns; ++j) total += static_cast<double>(sums[j]);
+  for (int64_t j = 0; j < thread.placement(squares).columns; ++j) total += static_cast<double>(sums[j]);
   return total;
 }
 

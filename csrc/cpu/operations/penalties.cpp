@@ -43,7 +43,7 @@ Split split_penalty_gradient(const Scheduler& scheduler, const graph::AddPenalty
 }
 
 void add_slopes(const graph::AddSlopes& op, const ThreadContext& thread) {
-  const Placement& slopes = thread.shape(op.slopes);
+  const Placement& slopes = thread.placement(op.slopes);
   const Variable& v = thread.variable(op.gradient);
   const float* from = thread.data(op.slopes);
   const auto factor = static_cast<float>(thread.penalty_factor());

@@ -16,17 +16,18 @@ namespace {
 // ---- Columns --------------------------------------------------------------------------------------------------------
 
 void column_statistics(const graph::ColumnStatistics& op, const ThreadContext& thread) {
-  const Placement& x = thread.shape(op.x);
+  const Placement& x = thread.placement(op.x);
   float* mean = thread.data(op.statistics);
   thread.kernels.column_statistics({thread.data(op.x), x.ld, thread.row_mask(op.row_mask), mean,
-                                    mean + thread.shape(op.statistics).ld, thread.rows(op.x), thread.columns(op.x)});
+                                    mean + thread.placement(op.statistics).ld, thread.own_rows(op.x),
+                                    thread.columns(op.x)});
 }
 
 void renorm_corrections(const graph::RenormCorrections& op, const ThreadContext& thread) {
   const float* mean = thread.data(op.statistics);
   float* r = thread.data(op.corrections);
-  const int64_t ld = thread.shape(op.corrections).ld;
-  thread.kernels.corrections({mean, mean + thread.shape(op.statistics).ld, thread.weights(op.running_mean).values,
+  const int64_t ld = thread.placement(op.corrections).ld;
+  thread.kernels.corrections({mean, mean + thread.placement(op.statistics).ld, thread.weights(op.running_mean).values,
                               thread.weights(op.running_deviation).values, op.epsilon, op.limits, r, r + ld, r + 2 * ld,
                               thread.columns(op.statistics)});
 }
@@ -38,8 +39,8 @@ void update_averages(const graph::UpdateAverages& op, const ThreadContext& threa
   };
   const float* mean = thread.data(op.statistics);
   follow(op.mean, mean, op.momentum);
-  if (op.corrections == kNoValue) return follow(op.variance, mean + thread.shape(op.statistics).ld, op.momentum);
-  const float* deviation = thread.data(op.corrections) + 2 * thread.shape(op.corrections).ld;
+  if (op.corrections == kNoValue) return follow(op.variance, mean + thread.placement(op.statistics).ld, op.momentum);
+  const float* deviation = thread.data(op.corrections) + 2 * thread.placement(op.corrections).ld;
   follow(op.deviation, deviation, op.momentum);
   follow(op.renorm_mean, mean, op.renorm_momentum);
   follow(op.renorm_deviation, deviation, op.renorm_momentum);
@@ -52,17 +53,17 @@ template <class Op>
 StandardizeColumnsArgs standardization(const Op& op, const ThreadContext& thread, ValueId x, ValueId saved, ValueId y) {
   const float* statistics = thread.data(op.statistics);
   const float* mean = statistics ? statistics : thread.row(op.mean);
-  const float* variance = statistics ? statistics + thread.shape(op.statistics).ld : thread.row(op.variance);
+  const float* variance = statistics ? statistics + thread.placement(op.statistics).ld : thread.row(op.variance);
   return {thread.data(x),
           thread.data(saved),
           thread.data(y),
-          thread.shape(y).ld,
+          thread.placement(y).ld,
           thread.row_mask(op.row_mask),
           mean,
           variance,
           op.epsilon,
           op.spread,
-          thread.rows(y),
+          thread.own_rows(y),
           thread.columns(y)};
 }
 
@@ -86,11 +87,11 @@ void column_scale(const graph::ColumnScale& op, const ThreadContext& thread) {
   ScaleColumnsArgs arguments{};
   arguments.x = thread.data(op.x);
   arguments.y = thread.data(op.y);
-  arguments.ld = thread.shape(op.x).ld;
+  arguments.ld = thread.placement(op.x).ld;
   const float* corrections = thread.data(op.corrections);
   arguments.gain = corrections ? corrections : thread.row(op.gain);
-  arguments.shift = corrections ? corrections + thread.shape(op.corrections).ld : thread.row(op.shift);
-  arguments.rows = thread.rows(op.x);
+  arguments.shift = corrections ? corrections + thread.placement(op.corrections).ld : thread.row(op.shift);
+  arguments.rows = thread.own_rows(op.x);
   arguments.columns = thread.columns(op.x);
   thread.kernels.scale_columns[index(op.rule)](arguments);
 }
@@ -100,10 +101,10 @@ void column_scale_input_gradient(const graph::ColumnScaleInputGradient& op, cons
   arguments.x = thread.data(op.x);
   arguments.dy = thread.data(op.dy);
   arguments.y = thread.data(op.dx);
-  arguments.ld = thread.shape(op.dx).ld;
+  arguments.ld = thread.placement(op.dx).ld;
   const float* corrections = thread.data(op.corrections);
   arguments.gain = corrections ? corrections : thread.row(op.gain);
-  arguments.rows = thread.rows(op.dx);
+  arguments.rows = thread.own_rows(op.dx);
   arguments.columns = thread.columns(op.dx);
   thread.kernels.scale_columns_backward[index(op.rule)](arguments);
 }
@@ -112,10 +113,10 @@ void column_scale_weight_gradient(const graph::ColumnScaleWeightGradient& op, co
   ScaleColumnsArgs arguments{};
   arguments.x = thread.data(op.x);
   arguments.dy = thread.data(op.dy);
-  arguments.ld = thread.shape(op.dy).ld;
+  arguments.ld = thread.placement(op.dy).ld;
   arguments.dgain = thread.data(op.dgain);
   arguments.dshift = thread.data(op.dshift);
-  arguments.rows = thread.rows(op.dy);
+  arguments.rows = thread.own_rows(op.dy);
   arguments.columns = thread.columns(op.dy);
   thread.kernels.scale_columns_gradients[index(op.rule)](arguments);
 }
@@ -124,10 +125,18 @@ void column_scale_weight_gradient(const graph::ColumnScaleWeightGradient& op, co
 
 template <class Op>
 StandardizeRowsArgs row_normalization(const Op& op, const ThreadContext& thread, ValueId x, ValueId saved, ValueId y) {
-  const Placement& shape = thread.shape(y);
-  return {thread.data(x),          thread.data(saved),          thread.data(y), shape.ld,   shape.columns,
-          thread.data(op.factors), thread.shape(op.factors).ld, op.epsilon,     op.centred, op.unit,
-          thread.rows(y)};
+  const Placement& shape = thread.placement(y);
+  return {thread.data(x),
+          thread.data(saved),
+          thread.data(y),
+          shape.ld,
+          shape.columns,
+          thread.data(op.factors),
+          thread.placement(op.factors).ld,
+          op.epsilon,
+          op.centred,
+          op.unit,
+          thread.own_rows(y)};
 }
 
 void normalize_rows(const graph::NormalizeRows& op, const ThreadContext& thread) {
@@ -142,16 +151,16 @@ void normalize_rows_gradient(const graph::NormalizeRowsGradient& op, const Threa
 
 void embed(const graph::Embed& op, const ThreadContext& thread) {
   const Variable& table = thread.variable(op.table);
-  const Placement& x = thread.shape(op.x);
+  const Placement& x = thread.placement(op.x);
   thread.kernels.embed({thread.data(op.x), x.ld, x.columns, thread.weights(op.table).values, table.rows, table.columns,
-                        thread.data(op.y), thread.shape(op.y).ld, thread.samples()});
+                        thread.data(op.y), thread.placement(op.y).ld, thread.samples()});
 }
 
 /// Steps the row of each token of the batch. A gradient becomes 0 once it has been used, so that a further step of the
 /// same row changes nothing.
 void step_rows(const graph::EmbedGradient& op, const ThreadContext& thread) {
   const Variable& table = thread.variable(op.table);
-  const Placement& x = thread.shape(op.x);
+  const Placement& x = thread.placement(op.x);
   const OptimizerSpec& optimizer = thread.optimizer();
   const bool by_value = optimizer.clip == OptimizerSpec::Clip::kValue;
   const auto limit = by_value ? static_cast<float>(optimizer.limit) : std::numeric_limits<float>::infinity();
@@ -182,23 +191,23 @@ void step_rows(const graph::EmbedGradient& op, const ThreadContext& thread) {
 
 void embed_gradient(const graph::EmbedGradient& op, const ThreadContext& thread) {
   const Variable& table = thread.variable(op.dtable);
-  const Placement& x = thread.shape(op.x);
-  thread.kernels.embed_backward({thread.data(op.x), x.ld, x.columns, thread.data(op.dy), thread.shape(op.dy).ld,
+  const Placement& x = thread.placement(op.x);
+  thread.kernels.embed_backward({thread.data(op.x), x.ld, x.columns, thread.data(op.dy), thread.placement(op.dy).ld,
                                  thread.data(op.dtable), table.rows, table.columns, thread.batch.rows,
                                  thread.padded('n', table.columns), op.steps});
   if (op.steps) step_rows(op, thread);
 }
 
 void encode_tokens(const graph::EncodeTokens& op, const ThreadContext& thread) {
-  const Placement& x = thread.shape(op.x);
-  thread.kernels.encode({thread.data(op.x), x.ld, x.columns, thread.data(op.y), thread.shape(op.y).ld, op.tokens,
-                         op.counts, thread.rows(op.y)});
+  const Placement& x = thread.placement(op.x);
+  thread.kernels.encode({thread.data(op.x), x.ld, x.columns, thread.data(op.y), thread.placement(op.y).ld, op.tokens,
+                         op.counts, thread.own_rows(op.y)});
 }
 
 // ---- Masks and pooling ----------------------------------------------------------------------------------------------
 
 void row_factors(const graph::RowFactors& op, const ThreadContext& thread) {
-  const Placement &x = thread.shape(op.x), &factors = thread.shape(op.factors);
+  const Placement &x = thread.placement(op.x), &factors = thread.placement(op.factors);
   const int64_t count = factors.columns, n = x.groups * x.columns / count;
   thread.kernels.timestep_mask({thread.data(op.x), x.groups * x.ld, x.groups == count ? x.ld : n, n,
                                 thread.data(op.factors), factors.ld, count, op.value, op.shares, thread.samples()});
@@ -206,13 +215,13 @@ void row_factors(const graph::RowFactors& op, const ThreadContext& thread) {
 
 template <class Op>
 WeightTimestepsArgs row_weighting(const Op& op, const ThreadContext& thread, int64_t count) {
-  const Placement &x = thread.shape(op.x), &y = thread.shape(op.y);
+  const Placement &x = thread.placement(op.x), &y = thread.placement(op.y);
   const bool repeats = x.groups < y.groups;  // all rows of a sample of y come from its only row of x
   return {thread.data(op.x),
           x.groups * x.ld,
           repeats ? 0 : x.ld,
           thread.data(op.factors),
-          op.factors == kNoValue ? 0 : thread.shape(op.factors).ld,
+          op.factors == kNoValue ? 0 : thread.placement(op.factors).ld,
           op.scale,
           thread.data(op.y),
           y.groups * y.ld,
@@ -223,21 +232,21 @@ WeightTimestepsArgs row_weighting(const Op& op, const ThreadContext& thread, int
 }
 
 void scale_rows(const graph::ScaleRows& op, const ThreadContext& thread) {
-  thread.kernels.weight_timesteps(row_weighting(op, thread, thread.shape(op.y).groups));
+  thread.kernels.weight_timesteps(row_weighting(op, thread, thread.placement(op.y).groups));
 }
 
 void mean_of_rows(const graph::MeanOfRows& op, const ThreadContext& thread) {
-  thread.kernels.sum_timesteps(row_weighting(op, thread, thread.shape(op.x).groups));
+  thread.kernels.sum_timesteps(row_weighting(op, thread, thread.placement(op.x).groups));
 }
 
 void max_of_rows(const graph::MaxOfRows& op, const ThreadContext& thread) {
   MaxTimestepsArgs arguments{};
   arguments.x = thread.data(op.x);
-  arguments.ldx = thread.shape(op.x).ld;
+  arguments.ldx = thread.placement(op.x).ld;
   arguments.y = thread.data(op.y);
-  arguments.ldy = thread.shape(op.y).ld;
-  arguments.count = thread.shape(op.x).groups;
-  arguments.n = thread.shape(op.y).columns;
+  arguments.ldy = thread.placement(op.y).ld;
+  arguments.count = thread.placement(op.x).groups;
+  arguments.n = thread.placement(op.y).columns;
   arguments.rows = thread.samples();
   thread.kernels.max_timesteps(arguments);
 }
@@ -245,13 +254,13 @@ void max_of_rows(const graph::MaxOfRows& op, const ThreadContext& thread) {
 void max_of_rows_gradient(const graph::MaxOfRowsGradient& op, const ThreadContext& thread) {
   MaxTimestepsArgs arguments{};
   arguments.x = thread.data(op.x);
-  arguments.ldx = thread.shape(op.x).ld;
+  arguments.ldx = thread.placement(op.x).ld;
   arguments.y = thread.data(op.y);
   arguments.dy = thread.data(op.dy);
   arguments.dx = thread.data(op.dx);
-  arguments.ldy = thread.shape(op.y).ld;
-  arguments.count = thread.shape(op.x).groups;
-  arguments.n = thread.shape(op.y).columns;
+  arguments.ldy = thread.placement(op.y).ld;
+  arguments.count = thread.placement(op.x).groups;
+  arguments.n = thread.placement(op.y).columns;
   arguments.rows = thread.samples();
   thread.kernels.max_timesteps_backward(arguments);
 }

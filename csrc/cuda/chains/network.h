@@ -93,7 +93,7 @@ struct DenseLayer {
   int gradient_at;       // (rows, ld): of the loss by the sums; zeros behind the rows of the batch
   int stage_count;
   Stage stages[kMaxStages];
-  Weights kernel, bias;                 // in memory of the card
+  CardWeights kernel, bias;             // in memory of the card
   double kernel_penalty, bias_penalty;  // factors of their sums of squares in the loss; 0: none
 
   /// Whether warps leave the sums of products where the output is to be.

@@ -49,11 +49,11 @@ void set_loss(Network& net, const graph::LossOfRows& op, const RunMemory& memory
   net.loss_parameters = cuda::parameters_of(spec);
   net.keeps_probabilities = op.y_pred != kNoValue;
   net.weight = spec.weight;
-  net.divisor_weights = {spec.reduction == Reduction::kWeightedMean ? sample_weight : nullptr, nullptr, spec.ignores,
-                         spec.ignored};
-  net.divided_by = spec.reduction == Reduction::kSum ? DividedBy::kOne
-                   : net.divisor_weights.are_equal() ? DividedBy::kSamples
-                                                     : DividedBy::kWeights;
+  net.divisor_weights = {spec.reduction == LossReduction::kWeightedMean ? sample_weight : nullptr, nullptr,
+                         spec.ignores, spec.ignored};
+  net.divided_by = spec.reduction == LossReduction::kSum ? DividedBy::kOne
+                   : net.divisor_weights.are_equal()     ? DividedBy::kSamples
+                                                         : DividedBy::kWeights;
   net.row_weights = {sample_weight, nullptr, false, 0};
   const TotalsLayout& totals = memory.schedule.totals();
   net.loss_total = memory.totals + totals.loss;

@@ -56,7 +56,7 @@ struct SumTeamsAndStep {
     const DenseLayer& layer = net.layers[l];
     const int of_kernel = layer.inputs * layer.units, of_layer = i - layer.first_weight;
     const bool is_bias = of_layer >= of_kernel;
-    const Weights& weights = is_bias ? layer.bias : layer.kernel;
+    const CardWeights& weights = is_bias ? layer.bias : layer.kernel;
     const int at = is_bias ? of_layer - of_kernel : of_layer;
     step_weight<FusedOptimizers>(net.rule, weights, at, formulas::fma(weights.l2_slope, weights.values[at], gradient),
                                  batch);

@@ -9,7 +9,7 @@ namespace engine::cuda::chains {
 /// What the step of each weight of a kernel or a bias needs beside its gradient.
 struct StepOfLayer {
   QuickFloat l2_slope, decay;
-  __device__ StepOfLayer(const Weights& weights, double rate)
+  __device__ StepOfLayer(const CardWeights& weights, double rate)
       : l2_slope{weights.l2_slope}, decay{static_cast<float>(rate * weights.decay)} {}
 };
 

@@ -290,7 +290,7 @@ struct StoreBiasGradient {
 struct StepByGradient {
   const float* dkernel;
   StoreBiasGradient bias_gradient;
-  Weights kernel, bias;
+  CardWeights kernel, bias;
   Optimizer rule;
   PenaltyFactor penalty_factor;
   int64_t weights, biases;
@@ -302,7 +302,7 @@ struct StepByGradient {
     for_each(weights + biases, [&](int64_t i) {
       const bool is_bias = i >= weights;
       const int64_t at = is_bias ? i - weights : i;
-      const Weights& own = is_bias ? bias : kernel;
+      const CardWeights& own = is_bias ? bias : kernel;
       const float gradient = is_bias ? bias_gradient.gradient(at, batch) : dkernel[at];
       step_weight<FusedOptimizers>(rule, own, at, formulas::fma(factor * own.l2_slope, own.values[at], gradient),
                                    batch);

@@ -129,7 +129,7 @@ template <class T>
 struct DenseWeights {
   const float *x, *dz;
   float *dkernel, *dbias;  // null where the optimizer steps the weights
-  Weights kernel, bias;
+  CardWeights kernel, bias;
   bool steps, has_bias;
   Optimizer rule;
   PenaltyFactor penalty_factor;
@@ -150,7 +150,7 @@ struct DenseWeights {
                     (is_bias ? dbias : dkernel)[at] = sum;
                     return;
                   }
-                  const Weights& own = is_bias ? bias : kernel;
+                  const CardWeights& own = is_bias ? bias : kernel;
                   step_weight<FusedOptimizers>(rule, own, at, formulas::fma(factor * own.l2_slope, own.values[at], sum),
                                                batch);
                 });

@@ -185,7 +185,7 @@ struct AddRowsOfPieces {
 struct EmbedGradient {
   SortedRows rows;
   float* dtable;  // null where the optimizer steps the rows
-  Weights table;
+  CardWeights table;
   Optimizer rule;
   ValueClip clip;
 

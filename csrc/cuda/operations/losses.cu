@@ -233,7 +233,7 @@ void schedule_traced_loss(Schedule& schedule, const graph::TracedLoss& op) {
                              weights,
                              divisor_of(memory, op.output, op.row_mask, sum),
                              static_cast<double>(spec.weight),
-                             weights.are_equal() && spec.reduction == Reduction::kSum};
+                             weights.are_equal() && spec.reduction == LossReduction::kSum};
   });
 }
 

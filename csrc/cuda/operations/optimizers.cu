@@ -239,7 +239,7 @@ void schedule_compute_scales(Schedule& schedule, const graph::ComputeScales& op)
 // ---- Steps ----------------------------------------------------------------------------------------------------------
 
 struct StepWeights {
-  Weights weights;
+  CardWeights weights;
   float* gradient;
   const float* scale;  // factor of the gradient, or null
   ValueClip clip;

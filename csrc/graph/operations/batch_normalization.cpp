@@ -215,8 +215,8 @@ std::shared_ptr<Layer> read_standardize(const Attributes& attributes) {
   layer->epsilon = static_cast<float>(attributes.nonnegative("epsilon"));
   layer->has_shape = attributes.has("shape");
   if (layer->has_shape) layer->shape = attributes.integers("shape");
-  layer->means = read_constants(attributes, "mean");
-  layer->variances = read_constants(attributes, "variance");
+  layer->means = read_column_constants(attributes, "mean");
+  layer->variances = read_column_constants(attributes, "variance");
   const bool both = !layer->means == !layer->variances;
   if (!both || (layer->means && layer->means->size() != layer->variances->size())) {
     refuse("constants come in pairs of equal size");

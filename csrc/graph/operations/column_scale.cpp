@@ -98,7 +98,7 @@ void ColumnScaleWeightGradient::differentiate(Differentiation& gradients) const 
   }
 }
 
-Constants read_constants(const Attributes& attributes, const char* key) {
+Constants read_column_constants(const Attributes& attributes, const char* key) {
   const auto constants = attributes.has(key) ? attributes.numbers(key) : std::vector<float>{};
   if (constants.empty()) return nullptr;
   return std::make_shared<const std::vector<float>>(constants);
@@ -177,8 +177,8 @@ struct ColumnScaleLayer final : Layer {
 std::shared_ptr<Layer> read_column_scale_layer(const Attributes& attributes) {
   auto layer = std::make_shared<ColumnScaleLayer>();
   layer->scale = read_column_scale(attributes);
-  layer->scale.gains = read_constants(attributes, "gain");
-  layer->scale.shifts = read_constants(attributes, "shift");
+  layer->scale.gains = read_column_constants(attributes, "gain");
+  layer->scale.shifts = read_column_constants(attributes, "shift");
   const bool both = !layer->scale.gains == !layer->scale.shifts;
   if (!both || (layer->scale.gains && layer->scale.gains->size() != layer->scale.shifts->size())) {
     refuse("constants come in pairs of equal size");

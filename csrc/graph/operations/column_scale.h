@@ -55,7 +55,7 @@ struct ColumnScaleWeightGradient final : Operation {
 };
 
 /// Reads the constants `key`.
-Constants read_constants(const Attributes& attributes, const char* key);
+Constants read_column_constants(const Attributes& attributes, const char* key);
 /// Throws std::invalid_argument unless the constants have as many numbers as a row.
 void require_row(const Constants& constants, int64_t row);
 

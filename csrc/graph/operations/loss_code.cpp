@@ -37,11 +37,11 @@ class RecordedRow {
   void sum(Each (&totals)[N], F&& add) {
     V terms[N];
     add(0, terms);
-    for (int i = 0; i < N; ++i) totals[i] = reduced("sum", terms[i]);
+    for (int i = 0; i < N; ++i) totals[i] = reduced(RowReduction::kSum, terms[i]);
   }
   template <class F>
   Each largest(F&& value) {
-    return reduced("max", value(0));
+    return reduced(RowReduction::kMax, value(0));
   }
   static V without_pads(int64_t, V v) { return v; }
   template <class F>
@@ -50,9 +50,9 @@ class RecordedRow {
   }
 
   /// The number that a reduction makes of those of all columns. In the code, a constant keeps its place.
-  Each reduced(const char* name, V value) {
+  Each reduced(RowReduction kind, V value) {
     if (value.is_constant()) return value;  // a sum that nothing was added to
-    reductions_.push_back({code_.add_constant(0.0f), value.register_in(code_), name});
+    reductions_.push_back({code_.add_constant(0.0f), value.register_in(code_), kind});
     return {code_, reductions_.back().result};
   }
 
@@ -61,9 +61,9 @@ class RecordedRow {
     if (last != code_.registers() - 1) code_.add(MapOp::kMultiply, last, code_.add_constant(1.0f));
     std::vector<RowInstruction> all;
     for (const MapInstruction& each : code_.instructions) all.push_back({each});
-    for (const Reduction& each : reductions_) {
+    for (const Reduced& each : reductions_) {
       RowInstruction& at = all[static_cast<size_t>(each.result - code_.inputs)];
-      at.reduction = each.name;
+      at.reduction = each.kind;
       at.map.a = each.of;
     }
     return all;
@@ -75,13 +75,13 @@ class RecordedRow {
   bool binary = false;
 
  private:
-  struct Reduction {
+  struct Reduced {
     int result, of;
-    const char* name;
+    RowReduction kind;
   };
 
   MapCode code_;
-  std::vector<Reduction> reductions_;
+  std::vector<Reduced> reductions_;
   V kept_;
 };
 
@@ -96,14 +96,15 @@ struct RecordedTarget {
 template <class F>
 RecordedNumber mean_row(RecordedRow& row, const RecordedTarget& target, F&& f) {
   RecordedNumber slope;
-  return row.reduced("mean", f(row.at(0), target.at(0), 0, slope));
+  return row.reduced(RowReduction::kMean, f(row.at(0), target.at(0), 0, slope));
 }
 
 /// As in formulas/row_activations.h. No gradient flows through the largest number, of which the result is independent.
 formulas::Exponentials<RecordedNumber> exponentials(RecordedRow& row) {
-  const RecordedNumber largest = row.reduced("stop_gradient", row.largest([&](int64_t j) { return row.at(j); }));
+  const RecordedNumber largest =
+      row.reduced(RowReduction::kStopGradient, row.largest([&](int64_t j) { return row.at(j); }));
   row.keep(0, exp(row.at(0) - largest));
-  return {largest, row.reduced("sum", row.kept(0))};
+  return {largest, row.reduced(RowReduction::kSum, row.kept(0))};
 }
 
 template <class... Formulas>

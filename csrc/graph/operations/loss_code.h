@@ -8,11 +8,15 @@
 
 namespace engine::graph {
 
+/// What may be made of the numbers of all columns. kStopGradient returns its operand, and no gradient flows through it.
+enum class RowReduction { kNone, kSum, kMean, kMax, kStopGradient };
+inline constexpr const char* kRowReductionNames[] = {"", "sum", "mean", "max", "stop_gradient"};
+
 /// An instruction of a map, which may have a number for each column of a row or one for the row; or a reduction of
 /// `map.a` over the columns. The registers are those of a map with two inputs: the outputs of a row and its targets.
 struct RowInstruction {
   MapInstruction map;
-  const char* reduction = nullptr;  // "sum", "mean", "max", or "stop_gradient", which returns its operand
+  RowReduction reduction = RowReduction::kNone;
 };
 
 /// The loss of a row of `columns` outputs. The result is the last register.

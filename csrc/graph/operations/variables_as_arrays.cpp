@@ -238,7 +238,7 @@ std::shared_ptr<Layer> read_weight(const Attributes& attributes) {
   return layer;
 }
 
-std::shared_ptr<Layer> read_constants(const Attributes& attributes) {
+std::shared_ptr<Layer> read_constant_array(const Attributes& attributes) {
   auto layer = std::make_shared<ConstantsLayer>();
   layer->read_shapes(attributes);
   layer->numbers = std::make_shared<const std::vector<float>>(attributes.numbers("numbers"));

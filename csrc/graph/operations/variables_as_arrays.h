@@ -116,7 +116,7 @@ struct TracedValues final : Operation {
 /// row of the input that its mask keeps, else 0.
 std::shared_ptr<Layer> read_weight(const Attributes& attributes);
 std::shared_ptr<Layer> read_variable_layer(const Attributes& attributes);
-std::shared_ptr<Layer> read_constants(const Attributes& attributes);
+std::shared_ptr<Layer> read_constant_array(const Attributes& attributes);
 std::shared_ptr<Layer> read_random_array(const Attributes& attributes);
 std::shared_ptr<Layer> read_add_loss(const Attributes& attributes);
 std::shared_ptr<Layer> read_choose(const Attributes& attributes);

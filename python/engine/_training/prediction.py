@@ -144,7 +144,7 @@ class CorePredictor:
 
     def steps(self, batch_by_batch: bool) -> Iterator[tuple[int, Callable[[], Any]]]:
         """Yields for each step how many batches are done after it, and what computes their outputs."""
-        most_rows = WORK // max(self._program.weight_count, 1)
+        most_rows = WORK // max(self._program.weight_floats, 1)
         if isinstance(self._rows, LazyRows):
             most_rows = min(most_rows, self._rows.per_block)
         at_once = 1 if batch_by_batch or self._joins_samples else max(1, most_rows // self._batch_size)

@@ -1,4 +1,4 @@
-#include "graph/model_spec.h"
+#include "graph/model.h"
 
 #include <algorithm>
 #include <string>
