@@ -14,20 +14,25 @@ namespace {
 
 OperationRegistry make_implementations() {
   OperationRegistry all;
-  add_input_output(all);
-  add_dense(all);
-  add_elementwise(all);
-  add_rows_and_columns(all);
-  add_image_augmentation(all);
-  add_losses(all);
-  add_penalties(all);
-  add_optimizers(all);
-  add_host(all);
-  add_maps(all);
-  add_reductions(all);
+  add_activations(all);
   add_arrangements(all);
-  add_contractions(all);
   add_array_sources(all);
+  add_batch_normalization(all);
+  add_contractions(all);
+  add_dense(all);
+  add_embedding(all);
+  add_host(all);
+  add_image_augmentation(all);
+  add_input_output(all);
+  add_losses(all);
+  add_maps(all);
+  add_optimizers(all);
+  add_penalties(all);
+  add_pooling(all);
+  add_random_noise(all);
+  add_reductions(all);
+  add_row_normalization(all);
+  add_traced_losses(all);
   return all;
 }
 

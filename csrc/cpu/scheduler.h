@@ -164,19 +164,24 @@ Split like(const Scheduler& scheduler, const Op& operation) {
 }
 
 // Each file of cpu/operations/ adds its kinds.
-void add_input_output(OperationRegistry& all);
-void add_dense(OperationRegistry& all);
-void add_elementwise(OperationRegistry& all);
-void add_rows_and_columns(OperationRegistry& all);
-void add_image_augmentation(OperationRegistry& all);
-void add_losses(OperationRegistry& all);
-void add_penalties(OperationRegistry& all);
-void add_optimizers(OperationRegistry& all);
-void add_host(OperationRegistry& all);
-void add_maps(OperationRegistry& all);
-void add_reductions(OperationRegistry& all);
+void add_activations(OperationRegistry& all);
 void add_arrangements(OperationRegistry& all);
-void add_contractions(OperationRegistry& all);
 void add_array_sources(OperationRegistry& all);
+void add_batch_normalization(OperationRegistry& all);
+void add_contractions(OperationRegistry& all);
+void add_dense(OperationRegistry& all);
+void add_embedding(OperationRegistry& all);
+void add_host(OperationRegistry& all);
+void add_image_augmentation(OperationRegistry& all);
+void add_input_output(OperationRegistry& all);
+void add_losses(OperationRegistry& all);
+void add_maps(OperationRegistry& all);
+void add_optimizers(OperationRegistry& all);
+void add_penalties(OperationRegistry& all);
+void add_pooling(OperationRegistry& all);
+void add_random_noise(OperationRegistry& all);
+void add_reductions(OperationRegistry& all);
+void add_row_normalization(OperationRegistry& all);
+void add_traced_losses(OperationRegistry& all);
 
 }  // namespace engine::cpu

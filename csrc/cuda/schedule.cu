@@ -19,13 +19,12 @@ constexpr int64_t kAlignment = 32;
 
 OperationRegistry make_implementations() {
   OperationRegistry all;
+  add_activations(all);
   add_arrangements(all);
   add_array_sources(all);
   add_batch_normalization(all);
-  add_column_scale(all);
   add_contractions(all);
   add_dense(all);
-  add_elementwise(all);
   add_embedding(all);
   add_image_augmentation(all);
   add_input_output(all);
@@ -35,8 +34,10 @@ OperationRegistry make_implementations() {
   add_optimizers(all);
   add_penalties(all);
   add_pooling(all);
+  add_random_noise(all);
   add_reductions(all);
   add_row_normalization(all);
+  add_traced_losses(all);
   return all;
 }
 

@@ -322,10 +322,6 @@ struct CorrectionLimits {
   float rmin, rmax, dmax;
 };
 
-/// The rules of graph::ColumnScale: a gain and a shift, or the slope of negative inputs (PReLU).
-enum class ColumnRule { kScaled, kLeaky };
-inline constexpr int kColumnRules = 2;
-
 /// A constrained norm becomes rate clip(norm, low, high) + (1 - rate) norm.
 struct NormLimits {
   double low, high, rate;

@@ -7,12 +7,13 @@
 #include "graph/differentiate.h"
 #include "graph/learning.h"
 #include "graph/operations/activation.h"
+#include "graph/operations/array_sources.h"
 #include "graph/operations/function.h"
 #include "graph/operations/host_array.h"
 #include "graph/operations/input_output.h"
 #include "graph/operations/loss.h"
 #include "graph/operations/pooling.h"
-#include "graph/operations/variables_as_arrays.h"
+#include "graph/operations/traced_loss.h"
 #include "graph/rewrites.h"
 
 namespace engine::graph {

@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "graph/operations/arrangement.h"
+#include "graph/operations/array_sources.h"
 #include "graph/operations/pooling.h"
-#include "graph/operations/variables_as_arrays.h"
 #include "graph/sizes.h"
 
 namespace engine::graph {
@@ -59,14 +59,7 @@ ValueId Builder::array_of(ValueId value) {
   change_before_reading(value, false);
   NamedVariable& variable = found->second;
   if (variable.array == kNoValue) {
-    Value array;
-    array.kind = Value::Kind::kArray;
-    array.shape = variable.shape;
-    variable.array = graph_.add_value(array);
-    auto& read = add<ReadVariable>();
-    read.variable = value;
-    read.y = {variable.array, variable.shape};
-    read.trainable = variable.trainable;
+    variable.array = variable_as_array(graph_, value, variable.shape, variable.trainable).value;
   }
   return variable.array;
 }

@@ -5,9 +5,9 @@
 #include <string>
 #include <utility>
 
+#include "graph/operations/array_sources.h"
 #include "graph/operations/map.h"
 #include "graph/operations/optimizer.h"
-#include "graph/operations/variables_as_arrays.h"
 
 namespace engine::graph {
 

@@ -5,14 +5,15 @@
 #include <iterator>
 
 #include "graph/operations/activation.h"
+#include "graph/operations/arithmetic_layers.h"
 #include "graph/operations/arrangement.h"
+#include "graph/operations/array_sources.h"
 #include "graph/operations/batch_normalization.h"
 #include "graph/operations/column_scale.h"
 #include "graph/operations/contraction.h"
 #include "graph/operations/custom_gradient.h"
 #include "graph/operations/dense.h"
 #include "graph/operations/derivative.h"
-#include "graph/operations/elementwise.h"
 #include "graph/operations/embedding.h"
 #include "graph/operations/function.h"
 #include "graph/operations/host_array.h"
@@ -24,7 +25,7 @@
 #include "graph/operations/reduction.h"
 #include "graph/operations/row_normalization.h"
 #include "graph/operations/shape.h"
-#include "graph/operations/variables_as_arrays.h"
+#include "graph/operations/traced_loss.h"
 
 namespace engine::graph {
 namespace {

@@ -3,11 +3,11 @@
 #include <cmath>
 #include <numeric>
 
+#include "graph/operations/array_sources.h"
 #include "graph/operations/contraction.h"
 #include "graph/operations/optimizer.h"
 #include "graph/operations/recorded_number.h"
 #include "graph/operations/reduction.h"
-#include "graph/operations/variables_as_arrays.h"
 #include "graph/operations/weight_penalty.h"
 
 namespace engine::graph {

@@ -3,12 +3,12 @@
 #include <algorithm>
 
 #include "graph/operations/activation.h"
+#include "graph/operations/array_sources.h"
 #include "graph/operations/dense.h"
 #include "graph/operations/embedding.h"
 #include "graph/operations/input_output.h"
 #include "graph/operations/map.h"
 #include "graph/operations/reduction.h"
-#include "graph/operations/variables_as_arrays.h"
 
 namespace engine::graph {
 namespace {

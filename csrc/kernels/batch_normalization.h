@@ -1,6 +1,5 @@
-// Batch normalization and other layers that work column by column: mean and variance of each column over the rows of a
-// batch, standardization by them, and layers that learn a gain, a shift or a slope (PReLU) per column. A thread owns
-// columns and goes through all of their rows; sums over rows are chains of kChain terms, added in order.
+// Batch normalization: mean and variance of each column over the rows of a batch, and standardization by them. A thread
+// owns columns and goes through all of their rows; sums over rows are chains of kChain terms, added in order.
 #pragma once
 #include "kernels/sums.h"
 #include "kernels/table.h"
@@ -114,57 +113,6 @@ void variance_of(const VarianceOfArgs& op) {
   for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
     const vf deviation = load(op.deviation + j), variance = deviation * deviation - op.epsilon;
     store(op.variance + j, variance > 0.0f ? variance : vf{});
-  }
-}
-
-/// y = gain x + shift. `slope` adds a row's part of the gradient with respect to the gain.
-struct Scaled {
-  static ENGINE_INLINE vf forward(vf x, vf gain, vf shift) { return fma(x, gain, shift); }
-  static ENGINE_INLINE vf backward(vf dy, vf, vf gain) { return dy * gain; }
-  static ENGINE_INLINE vf slope(vf dy, vf x, vf sum) { return fma(dy, x, sum); }
-};
-
-/// PReLU: y = x where x > 0, else gain x. (He et al. 2015)
-struct Leaky {
-  static ENGINE_INLINE vf forward(vf x, vf gain, vf) { return x > 0.0f ? x : gain * x; }
-  static ENGINE_INLINE vf backward(vf dy, vf x, vf gain) { return x > 0.0f ? dy : x < 0.0f ? gain * dy : vf{}; }
-  static ENGINE_INLINE vf slope(vf dy, vf x, vf sum) { return x < 0.0f ? fma(dy, x, sum) : sum; }
-};
-
-/// y (rows, columns) = Rule(x; gain, shift), where a missing gain is 1 and a missing shift 0.
-template <class Rule>
-void scale_columns(const ScaleColumnsArgs& op) {
-  for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
-    const vf gain = op.gain ? load(op.gain + j) : broadcast(1.0f), shift = op.shift ? load(op.shift + j) : vf{};
-    for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
-      const int64_t at = b * op.ld + j;
-      store(op.y + at, Rule::forward(load(op.x + at), gain, shift));
-    }
-  }
-}
-
-/// dx (rows, columns), which is stored to y.
-template <class Rule>
-void scale_columns_backward(const ScaleColumnsArgs& op) {
-  for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
-    const vf gain = op.gain ? load(op.gain + j) : broadcast(1.0f);
-    for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
-      const int64_t at = b * op.ld + j;
-      store(op.y + at, Rule::backward(load(op.dy + at), load(op.x + at), gain));
-    }
-  }
-}
-
-/// The gradients with respect to gain and shift (columns,), where these are trainable.
-template <class Rule>
-void scale_columns_gradients(const ScaleColumnsArgs& op) {
-  for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
-    const auto dy = [&](int64_t b) { return load(op.dy + b * op.ld + j); };
-    if (op.dgain) {
-      const auto add = [&](int64_t b, vf sum) { return Rule::slope(dy(b), load(op.x + b * op.ld + j), sum); };
-      store(op.dgain + j, sum_of_rows(op.rows, add));
-    }
-    if (op.dshift) store(op.dshift + j, sum_of_rows(op.rows, [&](int64_t b, vf sum) { return sum + dy(b); }));
   }
 }
 

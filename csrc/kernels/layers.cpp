@@ -15,12 +15,6 @@ void fill_layers(KernelTable& table) {
   table.moving_average = moving_average;
   table.corrections = corrections;
   table.variance_of = variance_of;
-  table.scale_columns[index(ColumnRule::kScaled)] = scale_columns<Scaled>;
-  table.scale_columns[index(ColumnRule::kLeaky)] = scale_columns<Leaky>;
-  table.scale_columns_backward[index(ColumnRule::kScaled)] = scale_columns_backward<Scaled>;
-  table.scale_columns_backward[index(ColumnRule::kLeaky)] = scale_columns_backward<Leaky>;
-  table.scale_columns_gradients[index(ColumnRule::kScaled)] = scale_columns_gradients<Scaled>;
-  table.scale_columns_gradients[index(ColumnRule::kLeaky)] = scale_columns_gradients<Leaky>;
   table.standardize_rows = standardize_rows;
   table.standardize_rows_backward = standardize_rows_backward;
   table.embed = embed;

@@ -445,17 +445,6 @@ struct MovingAverageArgs {
   Range columns;
 };
 
-/// y = f(x; gain, shift), with a gain and a shift for each column, each of which may be null.
-struct ScaleColumnsArgs {
-  const float* x;
-  const float* dy;
-  float* y;  // or dx
-  int64_t ld;
-  const float *gain, *shift;
-  float *dgain, *dshift;
-  Range rows, columns;
-};
-
 /// y (rows, n) = factor (x - mean) with a factor and a mean for each row. Backward: x = dy, y = dx, `saved` = y.
 struct StandardizeRowsArgs {
   const float* x;
@@ -733,9 +722,6 @@ struct KernelTable {
   void (*moving_average)(const MovingAverageArgs&);
   void (*corrections)(const CorrectionsArgs&);
   void (*variance_of)(const VarianceOfArgs&);
-  void (*scale_columns[kColumnRules])(const ScaleColumnsArgs&);
-  void (*scale_columns_backward[kColumnRules])(const ScaleColumnsArgs&);
-  void (*scale_columns_gradients[kColumnRules])(const ScaleColumnsArgs&);
   void (*standardize_rows)(const StandardizeRowsArgs&);
   void (*standardize_rows_backward)(const StandardizeRowsArgs&);
 

@@ -7,6 +7,7 @@
 #include "check.h"
 #include "graph/build.h"
 #include "graph/operations/activation.h"
+#include "graph/operations/array_sources.h"
 #include "graph/operations/contraction.h"
 #include "graph/operations/dense.h"
 #include "graph/operations/embedding.h"
@@ -14,7 +15,6 @@
 #include "graph/operations/input_output.h"
 #include "graph/operations/map.h"
 #include "graph/operations/reduction.h"
-#include "graph/operations/variables_as_arrays.h"
 #include "models.h"
 
 namespace engine::test {

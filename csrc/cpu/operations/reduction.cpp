@@ -3,6 +3,7 @@
 // in order.
 #include "graph/operations/reduction.h"
 
+#include <algorithm>
 #include <limits>
 
 #include "cpu/strides.h"
@@ -198,12 +199,14 @@ void reduce_columns(const ThreadContext& thread, Kind kind, const Strided& reduc
   alignas(kLineFloats * sizeof(float)) float total[kColumns], chain[kColumns], row[kColumns];
   const auto kernel = thread.kernels.combine_rows[index(kind)];
   const int64_t padded = round_up(count, kLineFloats);
-  std::fill_n(total, padded, neutral(kind));
+  bool has_total = false;
   std::fill_n(chain, padded, neutral(kind));
-  std::fill_n(row, padded, neutral(kind));
+  if (stride != 1) std::fill_n(row, padded, neutral(kind));
   const int last = reduced.last();
   int64_t length = 0;
   const auto end_chain = [&] {
+    if (!has_total) std::fill_n(total, padded, neutral(kind));
+    has_total = true;
     kernel({chain, 0, 1, count, total});
     std::fill_n(chain, padded, neutral(kind));
     length = 0;
@@ -211,6 +214,7 @@ void reduce_columns(const ThreadContext& thread, Kind kind, const Strided& reduc
   for (Walk<1> walk({&reduced}, last); !walk.done(); walk.next()) {
     for (int64_t i = 0, rows = 0; i < reduced.length[last]; i += rows) {
       const float* const at = walk.data(0) + i * reduced.stride[last];
+      if (length == kChain) end_chain();
       if (stride == 1) {
         rows = std::min(kChain - length, reduced.length[last] - i);
         kernel({at, reduced.stride[last], rows, count, chain});
@@ -220,11 +224,15 @@ void reduce_columns(const ThreadContext& thread, Kind kind, const Strided& reduc
         kernel({row, 0, 1, count, chain});
       }
       length += rows;
-      if (length == kChain) end_chain();
     }
   }
-  if (length > 0) end_chain();
-  for (int64_t j = 0; j < count; ++j) y[j * y_stride] = total[j];
+  if (has_total && length > 0) end_chain();
+  const float* const result = has_total ? total : chain;  // a single chain is the total
+  if (y_stride == 1) {
+    std::copy_n(result, count, y);
+  } else {
+    for (int64_t j = 0; j < count; ++j) y[j * y_stride] = result[j];
+  }
 }
 
 /// Calls f(x, y, columns, stride of x, stride of y) for blocks of columns.

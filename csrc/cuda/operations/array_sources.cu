@@ -5,9 +5,9 @@
 #include "cuda/arrays.h"
 #include "cuda/elements.h"
 #include "formulas/random.h"
+#include "graph/operations/array_sources.h"
 #include "graph/operations/function.h"
 #include "graph/operations/optimizer.h"
-#include "graph/operations/variables_as_arrays.h"
 
 namespace engine::cuda {
 namespace {

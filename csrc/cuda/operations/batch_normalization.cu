@@ -143,12 +143,11 @@ struct RenormCorrections {
 
 void schedule_corrections(Schedule& schedule, const graph::RenormCorrections& op) {
   schedule.add(op, [&op](const RunMemory& memory) {
-    const int64_t n = memory.schedule.placement(op.corrections).columns;
+    const int64_t n = memory.schedule.placement(op.statistics).columns;
     const float* const mean = memory.scratch(op.statistics);
-    float* const r = memory.scratch(op.corrections);
-    return for_count(
-        n, RenormCorrections{mean, mean + n, memory.numbers(op.running_mean), memory.numbers(op.running_deviation), r,
-                             r + n, r + 2 * n, op.epsilon, op.limits});
+    return for_count(n, RenormCorrections{mean, mean + n, memory.numbers(op.running_mean),
+                                          memory.numbers(op.running_deviation), memory.scratch(op.r),
+                                          memory.scratch(op.d), memory.scratch(op.deviation), op.epsilon, op.limits});
   });
 }
 
@@ -174,19 +173,19 @@ struct VarianceOf {
 };
 
 void schedule_averages(Schedule& schedule, const graph::UpdateAverages& op) {
-  // The statistics have two rows (mean, variance), the corrections three (r, d, deviation).
+  // The statistics have two rows (mean, variance).
   const auto follow = [&](ValueId average, ValueId value, int64_t row, double momentum) {
-    schedule.add(op, [=](const RunMemory& memory) {
-      const int64_t n = memory.schedule.placement(value).columns;
+    schedule.add(op, [=, &op](const RunMemory& memory) {
+      const int64_t n = memory.schedule.placement(op.statistics).columns;
       return for_count(n, MovingAverage{memory.scratch(value) + row * n, memory.weights(average).values,
                                         static_cast<float>(momentum), static_cast<float>(1.0 - momentum)});
     });
   };
   follow(op.mean, op.statistics, 0, op.momentum);
-  if (op.corrections == kNoValue) return follow(op.variance, op.statistics, 1, op.momentum);
-  follow(op.deviation, op.corrections, 2, op.momentum);
+  if (op.batch_deviation == kNoValue) return follow(op.variance, op.statistics, 1, op.momentum);
+  follow(op.deviation, op.batch_deviation, 0, op.momentum);
   follow(op.renorm_mean, op.statistics, 0, op.renorm_momentum);
-  follow(op.renorm_deviation, op.corrections, 2, op.renorm_momentum);
+  follow(op.renorm_deviation, op.batch_deviation, 0, op.renorm_momentum);
   schedule.add(op, [&op](const RunMemory& memory) {
     return for_count(memory.schedule.placement(op.statistics).columns,
                      VarianceOf{memory.weights(op.deviation).values, memory.weights(op.variance).values, op.epsilon});

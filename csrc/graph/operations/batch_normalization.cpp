@@ -55,8 +55,6 @@ void StandardizeColumnsGradient::differentiate(Differentiation& gradients) const
 namespace {
 
 constexpr float kUnlimited = std::numeric_limits<float>::infinity();
-/// Rows of the corrections of batch renormalization: r, d, deviation of the batch.
-constexpr int64_t kCorrections = 3;
 
 constexpr const char* kSpreads[] = {"variance", "deviation", "inverse"};
 
@@ -95,7 +93,8 @@ struct BatchNormalizationLayer final : Layer {
     const ValueId x = builder.with_rows(inputs[0], groups);
     const size_t first = (scale.use_gain ? 1u : 0u) + (scale.use_shift ? 1u : 0u);
     const ValueId mean = builder.variable(first), variance = builder.variable(first + 1);
-    ValueId statistics = kNoValue, corrections = kNoValue, row_mask = kNoValue;
+    ValueId statistics = kNoValue, row_mask = kNoValue;
+    const RenormCorrections* corrections = nullptr;
     const bool of_batch = builder.adds_noise() && scale.trainable;
     if (!of_batch || renorm) builder.change_before_reading(mean, !of_batch);
     if (of_batch) {
@@ -104,10 +103,10 @@ struct BatchNormalizationLayer final : Layer {
       compute.x = x;
       compute.row_mask = row_mask;
       compute.statistics = statistics = graph.add_fixed(2, builder.value(x).columns);
-      if (renorm) corrections = add_corrections(builder, statistics, first);
+      if (renorm) corrections = &add_corrections(builder, statistics, first);
       UpdateAverages averages;
       averages.statistics = statistics;
-      averages.corrections = corrections;
+      if (corrections) averages.batch_deviation = corrections->deviation;
       averages.mean = mean;
       averages.variance = variance;
       if (renorm) {
@@ -131,24 +130,25 @@ struct BatchNormalizationLayer final : Layer {
     standardize.row_mask = row_mask;
     standardize.epsilon = epsilon;
     standardize.spread = spread;
-    if (corrections != kNoValue) {
-      auto& corrected = builder.add<ColumnScale>();
-      corrected.x = y;
-      corrected.y = y = graph.add_like(x);
-      corrected.corrections = corrections;
+    if (corrections) {
+      const Shape row{{builder.value(x).columns, 0}};
+      y = add_scaled(graph, y, {corrections->r, row}, {corrections->d, row});
     }
     return add_column_scale(builder, y, scale);
   }
 
-  ValueId add_corrections(Builder& builder, ValueId statistics, size_t first) const {
+  const RenormCorrections& add_corrections(Builder& builder, ValueId statistics, size_t first) const {
     auto& compute = builder.add<RenormCorrections>();
     compute.statistics = statistics;
     compute.running_mean = builder.variable(first + 3);
     compute.running_deviation = builder.variable(first + 4);
     compute.epsilon = epsilon;
     compute.limits = limits;
-    compute.corrections = builder.graph().add_fixed(kCorrections, builder.value(statistics).columns);
-    return compute.corrections;
+    const Shape row{{builder.value(statistics).columns, 0}};
+    for (ValueId* const each : {&compute.r, &compute.d, &compute.deviation}) {
+      *each = add_array(builder.graph(), row).value;
+    }
+    return compute;
   }
 
   bool learns() const override { return scale.learns(); }

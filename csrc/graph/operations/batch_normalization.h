@@ -17,22 +17,25 @@ struct ColumnStatistics final : Operation {
   }
 };
 
-/// Batch renormalization (Ioffe, 2017): corrections[0,n] = r, [1,n] = d, [2,n] = deviation of the batch
+/// Batch renormalization (Ioffe, 2017): deviation[n] of the batch; r[n] and d[n], by which standardized columns become
+/// r x + d. No gradient goes through them.
 struct RenormCorrections final : Operation {
-  ValueId statistics = kNoValue, running_mean = kNoValue, running_deviation = kNoValue, corrections = kNoValue;
+  ValueId statistics = kNoValue, running_mean = kNoValue, running_deviation = kNoValue;
+  ValueId r = kNoValue, d = kNoValue, deviation = kNoValue;
   float epsilon = 0.0f;
   CorrectionLimits limits = {};
 
   const char* name() const override { return "renorm_corrections"; }
   std::vector<Operand> operands() const override {
-    return {writes(corrections, kWhole, 'n'), reads(statistics, kWhole, 'n'), reads(running_mean, kWhole, 'n'),
-            reads(running_deviation, kWhole, 'n')};
+    return {writes(r, kWhole, 'n'),         writes(d, kWhole, 'n'),           writes(deviation, kWhole, 'n'),
+            reads(statistics, kWhole, 'n'), reads(running_mean, kWhole, 'n'), reads(running_deviation, kWhole, 'n')};
   }
+  void differentiate(Differentiation&) const override {}
 };
 
 /// The running averages follow the statistics of a batch: average = momentum average + (1 - momentum) statistic.
 struct UpdateAverages final : Operation {
-  ValueId statistics = kNoValue, corrections = kNoValue;
+  ValueId statistics = kNoValue, batch_deviation = kNoValue;  // the latter of batch renormalization alone
   ValueId mean = kNoValue, variance = kNoValue;
   /// Of batch renormalization: running deviation; mean and deviation that batches are corrected to.
   ValueId deviation = kNoValue, renorm_mean = kNoValue, renorm_deviation = kNoValue;
@@ -41,9 +44,9 @@ struct UpdateAverages final : Operation {
 
   const char* name() const override { return "update_averages"; }
   std::vector<Operand> operands() const override {
-    return {updates(mean, kWhole, 'n'),        updates(variance, kWhole, 'n'),         updates(deviation, kWhole, 'n'),
-            updates(renorm_mean, kWhole, 'n'), updates(renorm_deviation, kWhole, 'n'), reads(statistics, kWhole, 'n'),
-            reads(corrections, kWhole, 'n')};
+    return {updates(mean, kWhole, 'n'),         updates(variance, kWhole, 'n'),         updates(deviation, kWhole, 'n'),
+            updates(renorm_mean, kWhole, 'n'),  updates(renorm_deviation, kWhole, 'n'), reads(statistics, kWhole, 'n'),
+            reads(batch_deviation, kWhole, 'n')};
   }
 };
 

@@ -1,101 +1,18 @@
 #include "graph/operations/column_scale.h"
 
 #include "graph/builder.h"
-#include "graph/differentiate.h"
+#include "graph/operations/array_sources.h"
 #include "graph/operations/map.h"
-#include "graph/operations/reduction.h"
 #include "graph/sizes.h"
 
 namespace engine::graph {
 
-namespace {
-
-/// `values` where x is negative, else 0
-Array negative_part(Graph& graph, ValueId x, const Array& values) {
-  const Shape& shape = values.shape;
+ValueId add_scaled(Graph& graph, ValueId x, const Array& gain, const Array& shift) {
   MapCode code;
-  code.inputs = 2;
-  const int zero = code.add_constant(0.0f);
-  code.add(MapOp::kSelect, code.add(MapOp::kLess, 0, zero), 1, zero);
-  return add_map(graph, {{x, shape}, values}, shape, code);
-}
-
-}  // namespace
-
-/// The gradient by the weights comes first: the one by the input may take the place of dy.
-void ColumnScale::differentiate(Differentiation& gradients) const {
-  const ValueId dy = gradients.gradient_of(y);
-  if (dy == kNoValue) return;
-  Graph& graph = gradients.graph();
-  if (trainable) {
-    auto& by_weights = graph.add<ColumnScaleWeightGradient>();
-    by_weights.dy = dy;
-    by_weights.x = x;
-    by_weights.dgain = gradients.new_gradient(gain);
-    by_weights.dshift = gradients.new_gradient(shift);
-    by_weights.rule = rule;
-  }
-  if (!gradients.wants(x)) return;
-  const bool has_gain = gain != kNoValue || corrections != kNoValue;
-  if (!has_gain) return gradients.contribute(x, dy);
-  auto& by_input = graph.add<ColumnScaleInputGradient>();
-  by_input.dy = dy;
-  by_input.x = x;
-  by_input.gain = gain;
-  by_input.corrections = corrections;
-  by_input.rule = rule;
-  by_input.trainable = trainable;
-  by_input.dx = graph.add_like(dy);
-  gradients.contribute(x, by_input.dx);
-}
-
-/// It is linear in dy, and in the gain.
-void ColumnScaleInputGradient::differentiate(Differentiation& gradients) const {
-  const ValueId ddx = gradients.gradient_of(dx);
-  if (ddx == kNoValue) return;
-  Graph& graph = gradients.graph();
-  if (trainable && gain != kNoValue) {
-    if (rule == ColumnRule::kLeaky) {
-      // dx has the gain where x is negative.
-      const Shape shape = shape_of(graph, x);
-      const Array part = negative_part(graph, x, add_map(graph, MapOp::kMultiply, {dy, shape}, {ddx, shape}, shape));
-      gradients.contribute_to_variable(gain, add_sum(graph, part, {0}));
-    } else {
-      auto& by_gain = graph.add<ColumnScaleWeightGradient>();
-      by_gain.dy = ddx;
-      by_gain.x = dy;
-      by_gain.dgain = gradients.new_gradient(gain);
-      by_gain.rule = rule;
-    }
-  }
-  if (!gradients.wants(dy)) return;
-  auto& by_input = graph.add<ColumnScaleInputGradient>(*this);
-  by_input.dy = ddx;
-  by_input.dx = graph.add_like(ddx);
-  gradients.contribute(dy, by_input.dx);
-}
-
-/// It is linear in dy and in x, or for the leaky rule in their products where x is negative.
-void ColumnScaleWeightGradient::differentiate(Differentiation& gradients) const {
-  const ValueId by_gain = dgain == kNoValue ? kNoValue : gradients.gradient_of(dgain);
-  const ValueId by_shift = dshift == kNoValue ? kNoValue : gradients.gradient_of(dshift);
-  Graph& graph = gradients.graph();
-  const Shape shape = shape_of(graph, x), columns{shape[1]};
-  const auto contribute = [&](ValueId to, ValueId factor) {
-    if (!gradients.wants(to)) return;
-    const Array part = add_map(graph, MapOp::kMultiply, {factor, shape}, {by_gain, columns}, shape);
-    gradients.contribute({to, shape}, rule == ColumnRule::kLeaky ? negative_part(graph, x, part) : part);
-  };
-  if (by_gain != kNoValue) {
-    contribute(dy, x);
-    contribute(x, dy);
-  }
-  if (by_shift != kNoValue && gradients.wants(dy)) {
-    MapCode copy;
-    copy.inputs = 1;
-    copy.add(MapOp::kMultiply, 0, copy.add_constant(1.0f));
-    gradients.contribute({dy, shape}, add_map(graph, {{by_shift, columns}}, shape, copy));
-  }
+  code.inputs = 3;
+  code.add(MapOp::kMultiplyAdd, 0, 1, 2);
+  const Array values = as_array(graph, x);
+  return add_map(graph, {values, gain, shift}, values.shape, code, x).value;
 }
 
 Constants read_column_constants(const Attributes& attributes, const char* key) {
@@ -134,21 +51,43 @@ ColumnScaleAttributes read_column_scale(const Attributes& attributes) {
   return read;
 }
 
+namespace {
+
+/// x where it is positive, slope * x where it is negative or NaN. Where it is 0, the gradient is 0, too, as in Keras.
+ValueId add_leaky(Graph& graph, ValueId x, const Array& slope) {
+  MapCode code;
+  code.inputs = 2;
+  const int zero = code.add_constant(0.0f);
+  const int negative = code.add(MapOp::kSelect, code.add(MapOp::kLessEqual, zero, 0), zero, 0);
+  code.add(MapOp::kSelect, code.add(MapOp::kLess, zero, 0), 0, code.add(MapOp::kMultiply, 1, negative));
+  const Array values = as_array(graph, x);
+  return add_map(graph, {values, slope}, values.shape, code, x).value;
+}
+
+ValueId add_scale(Builder& builder, ValueId x, const Array* gain, const Array* shift) {
+  Graph& graph = builder.graph();
+  if (gain && shift) return add_scaled(graph, x, *gain, *shift);
+  const Array values = as_array(graph, x);
+  return add_map(graph, gain ? MapOp::kMultiply : MapOp::kAdd, values, gain ? *gain : *shift, values.shape, x).value;
+}
+
+}  // namespace
+
 ValueId add_column_scale(Builder& builder, ValueId x, const ColumnScaleAttributes& attributes) {
   if (!attributes.use_gain && !attributes.use_shift) return x;
-  auto& scale = builder.add<ColumnScale>();
-  scale.x = x;
-  scale.y = builder.graph().add_like(x);
+  Graph& graph = builder.graph();
+  const Shape row{{builder.value(x).columns, 0}};
   if (attributes.gains) {
-    scale.gain = builder.graph().add_constant(attributes.gains);
-    scale.shift = builder.graph().add_constant(attributes.shifts);
-  } else {
-    if (attributes.use_gain) scale.gain = builder.variable(0);
-    if (attributes.use_shift) scale.shift = builder.variable(attributes.use_gain ? 1 : 0);
+    return add_scaled(graph, x, constants_as_array(graph, attributes.gains, row),
+                      constants_as_array(graph, attributes.shifts, row));
   }
-  scale.rule = attributes.rule;
-  scale.trainable = attributes.learns();
-  return scale.y;
+  const auto read = [&](size_t place) {
+    return variable_as_array(graph, builder.variable(place), row, attributes.learns());
+  };
+  const Array gain = attributes.use_gain ? read(0) : Array{};
+  if (attributes.rule == ColumnRule::kLeaky) return add_leaky(graph, x, gain);
+  const Array shift = attributes.use_shift ? read(attributes.use_gain ? 1 : 0) : Array{};
+  return add_scale(builder, x, attributes.use_gain ? &gain : nullptr, attributes.use_shift ? &shift : nullptr);
 }
 
 namespace {

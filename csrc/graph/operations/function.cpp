@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "graph/builder.h"
-#include "graph/operations/variables_as_arrays.h"
+#include "graph/operations/array_sources.h"
 #include "graph/sizes.h"
 
 namespace engine::graph {

@@ -62,6 +62,7 @@ void Map::differentiate(Differentiation& gradients) const {
     if (!gradients.wants(inputs[i].value)) continue;
     const int input = static_cast<int>(i);
     const MapCode by_input = slope(code, input);
+    if (is_zero(by_input)) continue;  // such as that of a comparison
     const ValueId like = inputs[i].shape == shape ? inputs[i].value : kNoValue;
     const Array dx = takes_long(by_input) ? add_map(graph, MapOp::kMultiply, {dy, shape},
                                                     add_map(graph, inputs, shape, by_input), shape, like)

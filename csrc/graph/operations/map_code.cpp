@@ -265,6 +265,11 @@ MapCode derivative(const MapCode& code, int input) { return Derivative(code, inp
 
 MapCode slope(const MapCode& code, int input) { return Derivative(code, input, true).run(); }
 
+bool is_zero(const MapCode& code) {
+  return code.instructions.size() == 1 && code.instructions[0].op == MapOp::kConstant &&
+         code.instructions[0].number == 0.0f;
+}
+
 bool takes_long(const MapCode& code) {
   return std::any_of(code.instructions.begin(), code.instructions.end(),
                      [](const MapInstruction& each) { return is_function(each.op); });

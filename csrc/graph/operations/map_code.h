@@ -55,6 +55,9 @@ class Simplified {
 /// The input that a code passes on as it is; -1 for none.
 int identity_of(const MapCode& code);
 
+/// Whether the result is the constant 0.
+bool is_zero(const MapCode& code);
+
 /// Whether a code has functions such as `exp`, which take longer than to store their results and to read them again.
 bool takes_long(const MapCode& code);
 

@@ -77,7 +77,7 @@ void Reduce::differentiate(Differentiation& gradients) const {
       MapCode code;
       code.inputs = 1;
       code.add(MapOp::kMultiply, 0, code.add_constant(1.0f));
-      return gradients.contribute(x, add_map(graph, {dy}, x.shape, code));
+      return gradients.contribute(x, add_map(graph, {dy}, x.shape, code, x.value));
     }
     case Kind::kMaximum:
     case Kind::kMinimum: {
@@ -87,7 +87,7 @@ void Reduce::differentiate(Differentiation& gradients) const {
       MapCode code;
       code.inputs = 3;
       code.add(MapOp::kMultiply, code.add(MapOp::kDivide, 0, 2), 1);
-      return gradients.contribute(x, add_map(graph, {dy, chosen, count}, x.shape, code));
+      return gradients.contribute(x, add_map(graph, {dy, chosen, count}, x.shape, code, x.value));
     }
     case Kind::kProduct:
       return gradients.contribute(x, add_product_gradient(graph, x, with_strides(graph, {dy_value, y.shape}), axes));
@@ -147,6 +147,14 @@ Array add_cumulative_sum(Graph& graph, const Array& x, int axis, bool reverse) {
   return y;
 }
 
+}  // namespace
+
+void CumulativeSum::differentiate(Differentiation& gradients) const {
+  const ValueId dy = gradients.gradient_of(y.value);
+  if (dy == kNoValue || !gradients.wants(x.value)) return;
+  gradients.contribute(x, add_cumulative_sum(gradients.graph(), {dy, y.shape}, axis, !reverse));
+}
+
 Array add_reduce(Graph& graph, Reduce::Kind kind, const Array& x, const std::vector<int>& axes) {
   const Array read = with_strides(graph, x), y = add_array(graph, without(x.shape, axes));
   auto& reduce = graph.add<Reduce>();
@@ -156,14 +164,6 @@ Array add_reduce(Graph& graph, Reduce::Kind kind, const Array& x, const std::vec
   reduce.axes = axes;
   reduce.find_loops(graph);
   return y;
-}
-
-}  // namespace
-
-void CumulativeSum::differentiate(Differentiation& gradients) const {
-  const ValueId dy = gradients.gradient_of(y.value);
-  if (dy == kNoValue || !gradients.wants(x.value)) return;
-  gradients.contribute(x, add_cumulative_sum(gradients.graph(), {dy, y.shape}, axis, !reverse));
 }
 
 Array add_sum(Graph& graph, const Array& x, const std::vector<int>& axes) {

@@ -58,6 +58,9 @@ struct CumulativeSum final : Operation {
   void differentiate(Differentiation& gradients) const override;
 };
 
+/// Appends a `Reduce`, and returns its output.
+Array add_reduce(Graph& graph, Reduce::Kind kind, const Array& x, const std::vector<int>& axes);
+
 /// The sum over `axes`.
 Array add_sum(Graph& graph, const Array& x, const std::vector<int>& axes);
 

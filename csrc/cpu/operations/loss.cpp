@@ -1,9 +1,10 @@
 // Losses and metrics of a batch, and the sums over a pass.
+#include "graph/operations/loss.h"
+
 #include <numeric>
 
 #include "cpu/metrics.h"
 #include "cpu/scheduler.h"
-#include "graph/operations/loss.h"
 
 namespace engine::cpu {
 namespace {

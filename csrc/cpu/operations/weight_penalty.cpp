@@ -1,10 +1,11 @@
 // Penalties on weights: their sums, and their gradients.
+#include "graph/operations/weight_penalty.h"
+
 #include <algorithm>
 #include <numeric>
 
 #include "cpu/kernel_choice.h"
 #include "cpu/scheduler.h"
-#include "graph/operations/weight_penalty.h"
 
 namespace engine::cpu {
 namespace {

@@ -1,4 +1,4 @@
-#include "graph/operations/variables_as_arrays.h"
+#include "graph/operations/array_sources.h"
 
 #include <utility>
 
@@ -6,7 +6,6 @@
 #include "graph/differentiate.h"
 #include "graph/operations/arrangement.h"
 #include "graph/operations/map.h"
-#include "graph/operations/reduction.h"
 #include "graph/sizes.h"
 
 namespace engine::graph {
@@ -42,25 +41,20 @@ std::string ReadTarget::attributes() const { return "output=" + std::to_string(o
 
 std::vector<Operand> RandomArray::operands() const { return {writes(y.value, rows, kWhole)}; }
 
-std::vector<Operand> TracedLoss::operands() const {
-  return {writes(losses, rows, kWhole), writes(gradient.value, rows, kWhole), reads(values.value, rows, kWhole),
-          reads(row_mask, kWhole, kWhole)};
+Array variable_as_array(Graph& graph, ValueId variable, const Shape& shape, bool trainable) {
+  Value array;
+  array.kind = Value::Kind::kArray;
+  array.shape = shape;
+  auto& read = graph.add<ReadVariable>();
+  read.variable = variable;
+  read.trainable = trainable;
+  return read.y = {graph.add_value(array), shape};
 }
 
-void TracedLoss::find_loops(const Graph& graph) {
-  const bool same = gradient.value == kNoValue || row_loop(graph, gradient) == kSamples;
-  rows = same && row_loop(graph, values) == kSamples ? kSamples : kWhole;
-}
-
-std::vector<Operand> TracedPenalty::operands() const {
-  return {writes(losses, kWhole, kWhole), reads(value.value, kWhole, kWhole)};
-}
-
-void TracedPenalty::differentiate(Differentiation& gradients) const {
-  if (!gradients.wants(value.value)) return;
-  MapCode one;
-  one.add_constant(1.0f);
-  gradients.contribute(value, add_map(gradients.graph(), {}, value.shape, one));
+Array constants_as_array(Graph& graph, const std::shared_ptr<const std::vector<float>>& numbers, const Shape& shape) {
+  auto& constants = graph.add<ConstantArray>();
+  constants.numbers = numbers;
+  return constants.y = add_array(graph, shape);
 }
 
 namespace {
@@ -117,11 +111,7 @@ struct ConstantsLayer final : ArrayLayer {
             "constants must have a fixed shape, with an element for each number");
   }
   Array build_array(Builder& builder, const std::vector<Array>&) const override {
-    const Array y = add_array(builder.graph(), shape);
-    auto& constants = builder.add<ConstantArray>();
-    constants.numbers = numbers;
-    constants.y = y;
-    return y;
+    return constants_as_array(builder.graph(), numbers, shape);
   }
 };
 
@@ -144,23 +134,6 @@ struct RandomLayer final : ArrayLayer {
     random.fixed = fixed;
     random.rows = row_loop(graph, y);
     return y;
-  }
-};
-
-/// Adds its input, a number, to the loss of the batch. The output is the input.
-struct AddLossLayer final : ArrayLayer {
-  void check() const override {
-    require_inputs(1);
-    require(is_single(input_shapes[0]) && shape == input_shapes[0],
-            "what is added to the loss must be a single number");
-  }
-  Array build_array(Builder& builder, const std::vector<Array>& inputs) const override {
-    if (builder.predicts()) return inputs[0];
-    const ValueId losses = builder.add_activity_penalty(1);
-    auto& penalty = builder.add<TracedPenalty>();
-    penalty.value = inputs[0];
-    penalty.losses = losses;
-    return inputs[0];
   }
 };
 
@@ -253,12 +226,6 @@ std::shared_ptr<Layer> read_random_array(const Attributes& attributes) {
   layer->high = attributes.single("high", 1.0f);
   layer->fixed = attributes.has("fixed_seed");
   layer->seed = attributes.seed(layer->fixed ? "fixed_seed" : "seed");
-  return layer;
-}
-
-std::shared_ptr<Layer> read_add_loss(const Attributes& attributes) {
-  auto layer = std::make_shared<AddLossLayer>();
-  layer->read_shapes(attributes);
   return layer;
 }
 

@@ -1,5 +1,4 @@
-// Where the arrays of traced functions come from and go to: variables and gradients, constants, targets, random
-// numbers, and the losses and metrics of the batch.
+// Where the arrays of traced functions come from: variables and gradients, constants, targets and random numbers.
 #pragma once
 #include "graph/array_layer.h"
 #include "graph/operation.h"
@@ -74,51 +73,16 @@ struct RandomArray final : Operation {
   std::string attributes() const override { return kNames[static_cast<size_t>(distribution)]; }
 };
 
-/// The losses of all rows of an output, from an array that a traced function computed. losses[b] = values[b]; if
-/// `values` is a single number, each row has it. gradient = that of the batch's loss by `values`, with which
-/// differentiation starts: the weight of each row, divided as the reduction of the loss says.
-struct TracedLoss final : Operation {
-  int output = 0;
-  Array values;
-  ValueId losses = kNoValue, row_mask = kNoValue;
-  Array gradient;      // like `values`; kNoValue where nothing is trained
-  Loop rows = kWhole;  // the loop over the samples, if there is a value for each row
+/// Appends a `ReadVariable` or a `ConstantArray`, and returns its output.
+Array variable_as_array(Graph& graph, ValueId variable, const Shape& shape, bool trainable);
+Array constants_as_array(Graph& graph, const std::shared_ptr<const std::vector<float>>& numbers, const Shape& shape);
 
-  /// Finds whether threads may share the rows.
-  void find_loops(const Graph& graph);
-  const char* name() const override { return "traced_loss"; }
-  std::vector<Operand> operands() const override;
-};
-
-/// losses[b] = the number `value`, which a traced function adds to the loss of the batch
-struct TracedPenalty final : Operation {
-  Array value;
-  ValueId losses = kNoValue;
-
-  const char* name() const override { return "traced_penalty"; }
-  std::vector<Operand> operands() const override;
-  void differentiate(Differentiation& gradients) const override;
-};
-
-/// The values of a traced metric: values[b] = x[b], or the number x if x is a single one
-struct TracedValues final : Operation {
-  Array x;
-  ValueId values = kNoValue;
-
-  const char* name() const override { return "traced_values"; }
-  std::vector<Operand> operands() const override {
-    return {writes(values, kWhole, kWhole), reads(x.value, kWhole, kWhole)};
-  }
-};
-
-/// "weight": a weight of another layer, by the number of its variable. "variable": a variable of its own. "add_loss":
-/// adds its input, one number, to the loss. "choose": input 0 in training, else input 1. "mask_as_array": 1 for each
-/// row of the input that its mask keeps, else 0.
+/// "weight": a weight of another layer, by the number of its variable. "variable": a variable of its own. "choose":
+/// input 0 in training, else input 1. "mask_as_array": 1 for each row of the input that its mask keeps, else 0.
 std::shared_ptr<Layer> read_weight(const Attributes& attributes);
 std::shared_ptr<Layer> read_variable_layer(const Attributes& attributes);
 std::shared_ptr<Layer> read_constant_array(const Attributes& attributes);
 std::shared_ptr<Layer> read_random_array(const Attributes& attributes);
-std::shared_ptr<Layer> read_add_loss(const Attributes& attributes);
 std::shared_ptr<Layer> read_choose(const Attributes& attributes);
 std::shared_ptr<Layer> read_with_mask(const Attributes& attributes);
 std::shared_ptr<Layer> read_mask_as_array(const Attributes& attributes);

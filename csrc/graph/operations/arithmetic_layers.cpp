@@ -1,4 +1,4 @@
-#include "graph/operations/elementwise.h"
+#include "graph/operations/arithmetic_layers.h"
 
 #include "graph/builder.h"
 #include "graph/operations/map.h"

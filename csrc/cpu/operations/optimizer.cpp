@@ -1,4 +1,6 @@
 // From stored gradients to new weights: one thread's share of each operation of graph/operations/optimizer.h.
+#include "graph/operations/optimizer.h"
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -6,7 +8,6 @@
 #include "cpu/kernel_choice.h"
 #include "cpu/scheduler.h"
 #include "formulas/weight_scales.h"
-#include "graph/operations/optimizer.h"
 
 namespace engine::cpu {
 namespace {
