@@ -207,6 +207,7 @@ def _built_with(
         draws=any(
             (each["kind"] == "random" and "seed" in each) or each.get("training") for each in operations
         ),
+        may_make_mask=model._may_make_mask,
         predicts_whole_batches=program is not None and program.joins_samples,
     )
     if compiled is not None:

@@ -1137,9 +1137,10 @@ class Model(Part, SaysWhatIsLeftOut):
             return self._built_graph.output_form.packed(called_on(self, symbols, training))
         masks = masks_in(self, x)
         outputs = outputs_of_batch(self, x, "x", training, called=True, masks=masks)
-        form = self._built_graph.output_form
+        graph = self._built_graph
+        form = graph.output_form
         flat = [_as_user_tensor(each) for each in form.unpacked(outputs)]
-        if (masks or self._may_make_mask) and flat[0].shape[0]:  # without samples there is no mask
+        if (masks or graph.may_make_mask) and flat[0].shape[0]:  # without samples there is no mask
             flat = [
                 each.masked(mask) if isinstance(each, Tensor) else each
                 for each, mask in zip(flat, masks_of(self, x, masks), strict=True)
