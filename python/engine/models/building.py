@@ -190,7 +190,7 @@ def _built_with(
     strings = any(each.dtype == "string" for each in forms) or _reads_strings(network.leaves)
     unknown = model._body is not None and not forms
     built = BuiltGraph(
-        **vars(graph),
+        **graph.definition,
         network=network,
         program=program,
         by_shape=by_shape,
@@ -207,7 +207,6 @@ def _built_with(
         draws=any(
             (each["kind"] == "random" and "seed" in each) or each.get("training") for each in operations
         ),
-        may_make_mask=model._may_make_mask,
         predicts_whole_batches=program is not None and program.joins_samples,
     )
     if compiled is not None:

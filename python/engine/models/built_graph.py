@@ -94,8 +94,6 @@ class BuiltGraph(LayerGraph):
     """The layers with a penalty on their outputs."""
     draws: bool = False
     """Whether predictions depend on random numbers."""
-    may_make_mask: bool = False
-    """Whether a layer makes a mask, which the outputs may then have."""
     predicts_whole_batches: bool = False
     """Whether predictions can't be computed in parts, as they combine samples or change weights."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from itertools import repeat
 from typing import Any, TypeVar
 
@@ -46,8 +47,12 @@ class LayerGraph:
 
     def changed(self, **values: Any) -> LayerGraph:
         """Returns a graph with other `values` of some fields, by name, and nothing of what was built from this one."""
-        own = {each.name: getattr(self, each.name) for each in fields(LayerGraph)}
-        return LayerGraph(**own | values)
+        return LayerGraph(**self.definition | values)
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """The fields that define the graph, by name."""
+        return {each.name: getattr(self, each.name) for each in fields(LayerGraph)}
 
     def run(
         self,
@@ -93,13 +98,18 @@ class LayerGraph:
         found = (leaf for part in dict.fromkeys(self.layers) for leaf in part._layers_of_weights)
         return list(dict.fromkeys(found))
 
-    @property
+    @cached_property
     def trains_by_default(self) -> bool:
         """Whether some layer, at any depth, may behave as in training in a call without `training`."""
         return any(
             part._trains_by_default if own is None else own
             for part, own in zip(self.layers, self.training_of_calls or repeat(None), strict=False)
         )
+
+    @cached_property
+    def may_make_mask(self) -> bool:
+        """Whether some layer, at any depth, may make a mask, which the outputs may then have."""
+        return any(part._may_make_mask for part in self.layers)
 
 
 def without_layers(name: str) -> ValueError:
