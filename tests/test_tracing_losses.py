@@ -171,3 +171,17 @@ def test_what_combines_samples_is_evaluated_by_batches() -> None:
         found = model.evaluate(X, X[:, :1], batch_size=3, verbose=0)
         np.testing.assert_allclose(found, np.mean(halves, axis=0), rtol=1e-5)
         assert not np.allclose(found, model.evaluate(X, X[:, :1], verbose=0), rtol=1e-3)
+
+
+@pytest.mark.parametrize("module", [losses, ops])
+def test_a_batch_may_have_a_class_for_each_sample(module: Any) -> None:
+    """As in contrastive losses, whose labels are the numbers of the samples."""
+
+    def contrastive(targets: Any, outputs: Any) -> Any:
+        alike = outputs @ ops.transpose(outputs)
+        return module.sparse_categorical_crossentropy(ops.arange(ops.shape(outputs)[0]), alike, from_logits=True)
+
+    model = compiled(keras.Sequential([keras.Input((4,)), layers.Activation("linear")]), loss=contrastive)
+    alike = X.astype(np.float64) @ X.T.astype(np.float64)
+    expected = np.log(np.exp(alike).sum(axis=1)) - np.diag(alike)
+    assert model.evaluate(X, X, batch_size=6, verbose=0) == pytest.approx(expected.mean(), rel=1e-5)

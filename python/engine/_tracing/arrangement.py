@@ -883,7 +883,7 @@ def one_hot(x: Any, num_classes: int, axis: int = -1, dtype: Any = None, sparse:
     del sparse
     array = array_of(x)
     axis_index = axis_in(axis, array.ndim + 1)
-    line = tuple(Extent(num_classes) if i == axis_index else ONE for i in range(array.ndim + 1))
+    line = tuple(extent_of(num_classes) if i == axis_index else ONE for i in range(array.ndim + 1))
     name = "float32" if dtype is None else standard(dtype).name
     classes = coordinate(array.trace, line, axis_index)
     return elementwise(lambda a, b: a.equals(b), expand_dims(array, axis_index), classes, dtype=name)

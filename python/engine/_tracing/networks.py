@@ -28,6 +28,7 @@ from engine._tracing.primitives import (
 from engine._tracing.products import einsum
 from engine._tracing.reductions import array_of, cumsum, max_, mean, norm, sum_, var
 from engine._tracing.sorting import sort
+from engine._tracing.symbolic import length
 from engine._tracing.trace import TracedArray, as_traced, trace_of
 
 EPSILON = 1e-7
@@ -350,7 +351,7 @@ def sparse_categorical_crossentropy(
             f"{text_of_extents(targets.extents)} and {text_of_extents(outputs.extents)}"
         )
         raise ValueError(msg)
-    hot = one_hot(targets, outputs.extents[axis_index].fixed, axis_index)
+    hot = one_hot(targets, length(outputs.extents[axis_index]), axis_index)
     return _loss("categorical_crossentropy", hot, outputs, from_logits, axis_index)
 
 
