@@ -1,4 +1,4 @@
-// Runs schedules with a team of threads. A stretch of batches is one parallel region with barriers in it.
+// Runs schedules with a team of threads. They walk a stretch of batches together, and meet at barriers.
 #include "cpu/device.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// What runs graphs: the interface of a device, implemented by csrc/cpu, and the arguments of a run.
+// What runs graphs: the interface of a device, implemented by csrc/cpu and csrc/cuda, and the arguments of a run.
 #pragma once
 #include <cstdint>
 #include <functional>

@@ -115,6 +115,9 @@ void Program::call(const std::shared_ptr<Workspace>& workspace, const ArgumentVi
   for (int64_t cursor = 0; cursor < executable.steps(); ++cursor) {
     {
       const auto lock = lock_for(graph::Mode::kFunction);
+      if (learns && workspace->training != training()) {
+        throw std::invalid_argument("the program was compiled again after this call began; call it again");
+      }
       run.weights = weights();
       run.state = state_for(executable.graph());
       cursor = device_.run(executable, run, cursor, executable.steps(), [] { return true; });

@@ -1421,7 +1421,7 @@ class Layer(Part, Leaf, Spec):
 
     @property
     def _is_by_operations(self) -> bool:
-        """Whether operations of the core compute it. A class of the user's without `call` is neither this nor custom."""
+        """Whether operations of the core compute it. Those of the user without `call` are computed by neither."""
         return self._has_operations and not self._is_by_call
 
     @property

@@ -78,7 +78,7 @@ class Part(Versioned):
 
     name: str
     _path: str | None = None
-    """The path that a Sequential has given it."""
+    """The path that what contains it has given it."""
     _trainable = True
     _is_functional = False
     """Whether it is what Keras' configs call a Functional: a model whose config says what each layer is called on."""

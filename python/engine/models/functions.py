@@ -313,7 +313,7 @@ class _FunctionFlattening(Flattening):
     def _mode_within(self, mode: CallMode, own: bool | None) -> CallMode:
         return CallMode(own, own, mode.branch) if mode.training is None else mode
 
-    def _recording_of(  # what belongs to a call
+    def _recording_of(
         self, part: Part, samples: Sequence[Any], training: bool | None, arguments: Any, masked: bool
     ) -> Recording | None:
         found = super()._recording_of(part, samples, training, arguments, masked)

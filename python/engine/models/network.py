@@ -252,7 +252,7 @@ class Flattening:
                 self._add_penalty(part, value, mode.branch)
         return found_outputs
 
-    def _recording_of(  # what belongs to a call
+    def _recording_of(
         self, part: Part, samples: Sequence[Any], training: bool | None, arguments: Any, masked: bool
     ) -> Recording | None:
         """Returns what the Python code of a part records for a call; None if the part has none, so that it is a leaf."""
@@ -309,7 +309,7 @@ class Flattening:
         self._add_penalty(part, output, branch)
         return [self._masked_by(output, mask[0]) if mask else output]
 
-    def _after_recorded(  # what belongs to a call
+    def _after_recorded(
         self,
         part: Part,
         inputs: Sequence[Value],
