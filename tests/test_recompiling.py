@@ -238,3 +238,99 @@ def test_a_function_follows_another_optimizer_of_its_model(compiled: bool) -> No
     before = model.get_weights()
     step(X)
     np.testing.assert_equal(model.get_weights(), before)
+
+
+class Dense2(layers.Layer):
+    """A layer with a layer in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = layers.Dense(2)
+
+    def call(self, x: Any) -> Any:
+        return self.inner(x)
+
+
+class Switched(keras.Model):
+    """A model that answers with one of two layers of equal shapes."""
+
+    def __init__(self, computes_both: bool) -> None:
+        super().__init__()
+        self.first, self.second = layers.Dense(2), layers.Dense(2)
+        self.second.build((None, 3))
+        self.computes_both, self.takes_second = computes_both, False
+
+    def call(self, x: Any) -> Any:
+        if self.computes_both:
+            both = self.first(x), self.second(x)
+            return both[self.takes_second]
+        return (self.second if self.takes_second else self.first)(x)
+
+
+class Containing(keras.Model):
+    """A model of one part."""
+
+    def __init__(self, part: Any) -> None:
+        super().__init__()
+        self.part = part
+
+    def call(self, x: Any) -> Any:
+        return self.part(x)
+
+
+def replaced(case: str) -> tuple[keras.Model, Callable[[], layers.Dense]]:
+    """Returns a model, and a function that puts another layer of equal shape in the place of one, and returns it."""
+    new = layers.Dense(2)
+    new.build((None, 3))
+    if case.startswith("switched"):
+        switched = Switched(case == "switched outputs")
+
+        def switch() -> layers.Dense:
+            switched.takes_second = True
+            return switched.second
+
+        return switched, switch
+    owner: Any = Dense2() if case == "within a layer" else Containing(layers.Dense(2))
+    model = owner if case == "own model" else Containing(owner)
+    if case == "within a layer":
+        model = keras.Sequential([keras.Input((3,)), owner])
+
+    def replace() -> layers.Dense:
+        setattr(owner, "inner" if case == "within a layer" else "part", new)
+        return new
+
+    return model, replace
+
+
+@pytest.mark.parametrize(
+    "case", ["own model", "model within", "within a layer", "switched layers", "switched outputs"]
+)
+def test_a_layer_of_equal_shape_takes_the_place_of_another(case: str) -> None:
+    model, put_another = replaced(case)
+    targets = np.concatenate([Y, -Y], axis=1)
+    model.compile("sgd", "mse")
+    model.fit(X, targets, verbose=0)
+    layer = put_another()
+
+    def expected() -> np.ndarray:
+        kernel, bias = layer.get_weights()
+        return X @ kernel + bias
+
+    np.testing.assert_allclose(model(X), expected(), rtol=1e-5, atol=1e-6)
+    model.compile("sgd", "mse")
+    np.testing.assert_allclose(model.predict(X, verbose=0), expected(), rtol=1e-5, atol=1e-6)
+    before = layer.get_weights()[0]
+    model.fit(X, targets, verbose=0)
+    assert (layer.get_weights()[0] != before).any()
+    np.testing.assert_allclose(model.predict(X, verbose=0), expected(), rtol=1e-5, atol=1e-6)
+
+
+def test_which_weights_a_layer_has_cannot_change() -> None:
+    model = model_of()
+    model.layers[0].use_bias = False
+    with pytest.raises(
+        ValueError, match=r"has the weights kernel, bias, .* would have kernel: .* make a new layer"
+    ):
+        model(X)
+    model.layers[0].use_bias = True
+    assert model(X).shape == (64, 1)

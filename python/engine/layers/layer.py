@@ -554,7 +554,14 @@ class Layer(Part, Leaf, Spec):
                 msg = f"layer {self.name!r} would need a {weight.name} of shape {weight.shape}: over 2**40 numbers"
                 raise ValueError(msg)
         arrays = self._weights
-        for weight, array in zip(wanted, arrays or (), strict=arrays is not None):
+        if arrays is not None and len(arrays) != len(wanted):
+            has, needs = (", ".join(each.name for each in named) for named in (self._specs, wanted))
+            msg = (
+                f"layer {self.name!r} has the weights {has}, but with its settings of now it would have {needs}: which weights "
+                "a layer has is decided when it is made, so make a new layer"
+            )
+            raise ValueError(msg)
+        for weight, array in zip(wanted, arrays or (), strict=False):
             if weight.shape != array.shape:
                 msg = (
                     f"layer {self.name!r} has a {weight.name} of shape {array.shape} but would need "

@@ -17,6 +17,7 @@ from engine._base.locks import JOINING
 from engine._core_interface.cpp import (
     Operation,
     Program,
+    WeightArray,
     build,
     get_device,
     on_device,
@@ -41,7 +42,6 @@ from engine.models.stack import (
     first_uses,
     lowered,
     masked_losses,
-    operations_through,
     readings_of_inputs,
     tokens_of_inputs,
     tracked,
@@ -162,13 +162,14 @@ def _built_with(
     network = network_through(graph)
     forms, program, by_shape = graph.input_layers, None, None
     operations: list[Operation] = []
+    program_outputs: list[tuple[int, int]] = []
     output_shapes: list[Shape] = []
     known = known_inputs(graph)
     if forms and (graph.layers or not model._is_sequential):  # whose layers may be yet to come
         output_shapes, dtypes = graph.shapes.outputs, [each.dtype for each in forms]
         shapes = shapes_of_leaves(graph, network, known)
         found = lowered(network, known, model._trainable, dtypes=dtypes)
-        operations = found.operations
+        operations, program_outputs = found
         uses = first_uses(shapes, network.leaves)
         arrays = [array for layer, sample in uses.items() for array in layer._ensure_arrays_for(sample)]
         with on_device(model._device):
@@ -195,6 +196,8 @@ def _built_with(
         program=program,
         by_shape=by_shape,
         operations=operations,
+        program_outputs=program_outputs,
+        arrays=_arrays_of(network),
         settings=settings,
         sample_shape=sample_shape,
         output_shapes=output_shapes,
@@ -311,11 +314,14 @@ def agreement_of(model: ModelInterface, graph: BuiltGraph) -> Agreement:
 
     def compare() -> Agreement:
         try:
-            now = _operations_now(model, graph, network_through(graph))
+            network = network_through(graph)
+            now = _lowered_now(model, graph, network)
         except Exception:  # code of the user raises it again when it is called
             return Agreement(False, False)
-        learns = now == graph.operations
-        return Agreement(learns or _as_frozen(now) == _as_frozen(graph.operations), learns)
+        if not _has_same_layers(graph, network, now):
+            return Agreement(False, False)
+        learns = now.operations == graph.operations
+        return Agreement(learns or _as_frozen(now.operations) == _as_frozen(graph.operations), learns)
 
     return graph.settings.agreement(compare)
 
@@ -340,10 +346,26 @@ def _as_frozen(operations: Sequence[Operation]) -> list[Any]:
     return [{**each, "trainable": False} for each in operations]
 
 
-def _operations_now(model: ModelInterface, graph: BuiltGraph, network: Network) -> list[Operation]:
-    """Returns the operations by which the core would compute the layers of a graph, in its `network`, now."""
+def _lowered_now(model: ModelInterface, graph: BuiltGraph, network: Network) -> Lowered:
+    """Returns what the core would compute for the layers of a graph, in its `network`, now."""
     dtypes = [each.dtype for each in graph.input_layers]
-    return operations_through(network, known_inputs(graph), model._trainable, dtypes=dtypes)
+    return lowered(network, known_inputs(graph), model._trainable, dtypes=dtypes)
+
+
+def _has_same_layers(graph: BuiltGraph, network: Network, now: Lowered) -> bool:
+    """Whether `network`, from which `now` was lowered, has the layers, weights and outputs that the program was built from.
+
+    Layers and weights may have been replaced by others of equal shapes, whose operations are equal.
+    """
+    return (
+        network.layers == graph.network.layers
+        and now.outputs == graph.program_outputs
+        and _arrays_of(network) == graph.arrays
+    )
+
+
+def _arrays_of(network: Network) -> list[WeightArray]:
+    return [array for layer in network.layers for array in layer._arrays]
 
 
 def apply_compiled(model: ModelInterface, compiled: Compiled) -> None:
@@ -351,10 +373,11 @@ def apply_compiled(model: ModelInterface, compiled: Compiled) -> None:
     graph = model._built_graph
     if graph.program is not None:
         known, network = known_inputs(graph), network_through(graph)
-        if graph.operations == _operations_now(model, graph, network):
+        now = _lowered_now(model, graph, network)
+        if now.operations == graph.operations and _has_same_layers(graph, network, now):
             _compile_program(model, replace(graph, network=network), compiled, known)
             return
-    # `trainable` was assigned, or there is no program yet.
+    # Settings of layers have changed, or there is no program yet.
     set_graph(model, graph.changed(), compiled)
 
 

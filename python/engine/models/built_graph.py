@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from engine._base.checks import Shape
-from engine._core_interface.cpp import Operation, Program
+from engine._core_interface.cpp import Operation, Program, WeightArray
 from engine._data.exact_integers import Reading
 from engine._data.several_arrays import inputs_in
 from engine._tracing.versions import Dependencies
@@ -74,6 +74,10 @@ class BuiltGraph(LayerGraph):
     """The programs for samples of all other shapes, if an axis of the samples has no fixed length."""
     operations: Sequence[Operation] = ()
     """The operations of the program."""
+    program_outputs: Sequence[tuple[int, int]] = ()
+    """For each output the number of the operation that computes it, and its rows in one sample."""
+    arrays: Sequence[WeightArray] = ()
+    """The weights that the program uses."""
     settings: Settings = field(default_factory=Settings)
     """What the layers said about themselves when it was built."""
     sample_shape: Shape | None = None

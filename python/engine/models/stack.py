@@ -148,13 +148,6 @@ class Lowered(NamedTuple):
     """For each output of the network the number of the operation that computes it, and its rows in one sample."""
 
 
-def operations_through(
-    network: Network, inputs: Sequence[Shape], learns: bool, **options: Any
-) -> list[Operation]:
-    """Returns the core's operations for a network. The arguments are those of `lowered`."""
-    return lowered(network, inputs, learns, **options).operations
-
-
 def lowered(
     network: Network,
     inputs: Sequence[Shape],
