@@ -697,3 +697,40 @@ def test_wrong_shapes_in_calls_are_told() -> None:
 
     with keras.GradientTape(), pytest.raises(ValueError, match="can't be multiplied"):
         Wrong()(ops.convert_to_tensor(ROWS_OF_THREE))
+
+
+class AddsLoss(keras.Model):
+    """A model that adds to its loss, and behaves as in training unless told otherwise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense, self.dropout = layers.Dense(4), layers.Dropout(0.5)
+
+    def call(self, x: Any, training: bool = True) -> Any:
+        y = self.dense(x)
+        self.add_loss(ops.mean(y) * 0.1)
+        return self.dropout(y, training=training)
+
+
+def test_losses_that_a_model_adds_on_a_tape_are_those_of_its_last_call() -> None:
+    model = AddsLoss()
+    for rows in (8, 8, 5, 8):
+        with keras.GradientTape() as tape:
+            y = model(X[:rows], training=False)
+            total = sum(model.losses)
+        assert len(model.losses) == 1
+        kernel, bias = model.dense.get_weights()
+        np.testing.assert_allclose(y, X[:rows] @ kernel + bias, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(total, 0.1 * np.mean(X[:rows] @ kernel + bias), rtol=1e-4, atol=1e-6)
+        gradient = tape.gradient(total, model.dense.kernel)
+        np.testing.assert_allclose(
+            gradient, np.outer(X[:rows].mean(axis=0), np.full(4, 0.025)), rtol=1e-4, atol=1e-6
+        )
+
+
+def test_a_model_that_adds_losses_keeps_its_default_of_training_on_a_tape() -> None:
+    model = AddsLoss()
+    for training, drops in ((None, True), (True, True), (False, False)):
+        with keras.GradientTape():
+            y = model(X, training=training)
+        assert bool((np.asarray(y) == 0).any()) is drops

@@ -16,7 +16,7 @@ from engine._data.several_arrays import inputs_in, sample_shape_of
 from engine._tracing.lazy import LazyTrace, on_trial, recorded_with_mask
 from engine._tracing.symbolic import apply, filled_slots
 from engine.layers import Layer
-from engine.layers.call_arguments import accepts, canonical_dtype, within_call
+from engine.layers.call_arguments import canonical_dtype
 from engine.layers.nodes import PenaltyLeaf
 from engine.layers.operation import OperationPart
 from engine.layers.part import Part
@@ -125,15 +125,13 @@ def call_recorded(model: Any, x: Any, symbols: Sequence[Any], training: bool | N
     If parts of the model add to the loss, or can't be recorded, they are called one by one. So is a `call` that no network
     for batches of any size can compute, such as one that returns a single number.
     """
-    options = {"training": bool(training)} if accepts(model.call, "training") else {}
     if not model.built:
         try:
             model._build_for_inputs([symbol._sample for symbol in symbols])
         except (ValueError, IndexError):
             if not model._has_call:
                 raise
-            with within_call(training):
-                return model.call(x, **options)
+            return model._body._run_call_of_user(x, training, mask_of(x), {})
     model._built_graph.forget_penalties()
     if not model._built_graph.penalised and not any(
         isinstance(leaf, PenaltyLeaf) or leaf.name == "add_loss" or leaf._is_by_call
@@ -141,8 +139,7 @@ def call_recorded(model: Any, x: Any, symbols: Sequence[Any], training: bool | N
     ):
         return model._built_graph.output_form.packed(called_on(model, symbols, training))
     if model._has_call:
-        with within_call(training):
-            return model.call(x, **options)
+        return model._body._run_call_of_user(x, training, mask_of(x), {})
 
     def call(part: Part, read: list[Any], own: bool | None, arguments: CallArguments | None) -> Any:
         return _called_part(part, read, own if training is None else training, arguments)
