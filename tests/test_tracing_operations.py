@@ -527,3 +527,16 @@ def test_quantiles_at_whole_places_are_the_numbers_there(method: str, share: flo
             assert float(getattr(ops, name)(x, q, method=method)) == pytest.approx(10 * share, abs=1e-6)
     for name in ("percentile", "nanpercentile"):
         assert float(getattr(ops, name)(x, 100 * share, method=method)) == pytest.approx(10 * share, abs=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (2, 0), (2, 3)])
+@pytest.mark.parametrize("axis", [0, 1, None])
+@pytest.mark.parametrize("name", ["any", "all"])
+def test_any_and_all_of_no_numbers(name: str, axis: int | None, shape: tuple[int, int]) -> None:
+    x = np.zeros(shape, np.float32)
+    x[:, :1] = 1
+    expected = getattr(np, name)(x > 0, axis=axis)
+    found = keras.function(lambda z: getattr(ops, name)(z > 0, axis=axis))(x)
+    np.testing.assert_array_equal(found, expected)
+    as_numbers = keras.function(lambda z: ops.cast(getattr(ops, name)(z > 0, axis=axis), "float32"))(x)
+    np.testing.assert_array_equal(as_numbers, expected.astype(np.float32))

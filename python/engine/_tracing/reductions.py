@@ -154,13 +154,18 @@ def argmin(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
 @records("any")
 def any_(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
     """Returns whether any number isn't 0."""
-    return reduce(cast(array_of(x), "bool"), "max", axis, keepdims, "bool")
+    return _is_positive(reduce(cast(array_of(x), "bool"), "max", axis, keepdims))
 
 
 @records("all")
 def all_(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
     """Returns whether no number is 0."""
-    return reduce(cast(array_of(x), "bool"), "min", axis, keepdims, "bool")
+    return _is_positive(reduce(cast(array_of(x), "bool"), "min", axis, keepdims))
+
+
+def _is_positive(extremes: TracedArray) -> TracedArray:
+    """Returns the extremes of zeros and ones as bools; the maximum of no numbers is -inf, and their minimum inf."""
+    return elementwise(lambda a: a > 0.0, extremes, dtype="bool")
 
 
 @records("count_nonzero")
