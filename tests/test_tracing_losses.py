@@ -179,7 +179,9 @@ def test_a_batch_may_have_a_class_for_each_sample(module: Any) -> None:
 
     def contrastive(targets: Any, outputs: Any) -> Any:
         alike = outputs @ ops.transpose(outputs)
-        return module.sparse_categorical_crossentropy(ops.arange(ops.shape(outputs)[0]), alike, from_logits=True)
+        return module.sparse_categorical_crossentropy(
+            ops.arange(ops.shape(outputs)[0]), alike, from_logits=True
+        )
 
     model = compiled(keras.Sequential([keras.Input((4,)), layers.Activation("linear")]), loss=contrastive)
     alike = X.astype(np.float64) @ X.T.astype(np.float64)

@@ -88,7 +88,7 @@ STACKS: dict[str, tuple[tuple[int, ...], Any]] = {
     ),
     "normalization": (
         (4, 3),
-        lambda k: [k.Normalization(mean=[1.0, 2, 3], variance=[4.0, 0, 9]), k.Flatten()],
+        lambda k: [k.Normalization(mean=[1.0, 2, 3], variance=[4.0, 0.25, 9]), k.Flatten()],
     ),
     "normalization_of_all": ((4,), lambda k: [k.Normalization(axis=None, mean=0.5, variance=2.0)]),
     "normalization_inverted": ((4,), lambda k: [k.Normalization(mean=2.0, variance=9.0, invert=True)]),
@@ -217,3 +217,11 @@ def test_a_layer_by_itself_follows_its_running_averages() -> None:
             atol=1e-5,
         )
     assert_all_close(ours.get_weights(), theirs.get_weights(), rtol=1e-5)
+
+
+def test_normalization_by_a_variance_of_zero() -> None:
+    """The numbers become too large for a training: both libraries divide by the square root of a small constant."""
+    x = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    twins(
+        network((3,), lambda k: [k.Normalization(mean=[1.0, 2, 3], variance=[4.0, 0, 9])])
+    ).assert_same_outputs(x)
