@@ -39,7 +39,8 @@ void mean_of_rows(const graph::MeanOfRows& op, const ThreadContext& thread) {
   thread.kernels.sum_timesteps(row_weighting(op, thread, thread.placement(op.x).groups));
 }
 
-void max_of_rows(const graph::MaxOfRows& op, const ThreadContext& thread) {
+template <class Op>
+MaxTimestepsArgs max_arguments(const Op& op, const ThreadContext& thread) {
   MaxTimestepsArgs arguments{};
   arguments.x = thread.data(op.x);
   arguments.ldx = thread.placement(op.x).ld;
@@ -48,20 +49,17 @@ void max_of_rows(const graph::MaxOfRows& op, const ThreadContext& thread) {
   arguments.count = thread.placement(op.x).groups;
   arguments.n = thread.placement(op.y).columns;
   arguments.rows = thread.samples();
-  thread.kernels.max_timesteps(arguments);
+  return arguments;
+}
+
+void max_of_rows(const graph::MaxOfRows& op, const ThreadContext& thread) {
+  thread.kernels.max_timesteps(max_arguments(op, thread));
 }
 
 void max_of_rows_gradient(const graph::MaxOfRowsGradient& op, const ThreadContext& thread) {
-  MaxTimestepsArgs arguments{};
-  arguments.x = thread.data(op.x);
-  arguments.ldx = thread.placement(op.x).ld;
-  arguments.y = thread.data(op.y);
+  MaxTimestepsArgs arguments = max_arguments(op, thread);
   arguments.dy = thread.data(op.dy);
   arguments.dx = thread.data(op.dx);
-  arguments.ldy = thread.placement(op.y).ld;
-  arguments.count = thread.placement(op.x).groups;
-  arguments.n = thread.placement(op.y).columns;
-  arguments.rows = thread.samples();
   thread.kernels.max_timesteps_backward(arguments);
 }
 

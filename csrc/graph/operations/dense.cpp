@@ -112,7 +112,7 @@ void DenseWeightGradient::differentiate(Differentiation& gradients) const {
     const Array bias_part{by_bias, {slopes.shape[1]}};
     MapCode copy;
     copy.inputs = 1;
-    copy.add(MapOp::kMultiply, 0, copy.add_constant(1.0f));
+    copy.add_copy(0);
     gradients.contribute(slopes, add_map(graph, {bias_part}, slopes.shape, copy));
   }
 }

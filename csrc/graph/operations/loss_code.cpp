@@ -58,7 +58,7 @@ class RecordedRow {
 
   std::vector<RowInstruction> ending_with(Each result) {
     const int last = result.register_in(code_);
-    if (last != code_.registers() - 1) code_.add(MapOp::kMultiply, last, code_.add_constant(1.0f));
+    if (last != code_.registers() - 1) code_.add_copy(last);
     std::vector<RowInstruction> all;
     for (const MapInstruction& each : code_.instructions) all.push_back({each});
     for (const Reduced& each : reductions_) {

@@ -44,7 +44,7 @@ MapCode Simplified::ending_with_result() const {
   const int last = registers_.back();
   if (last < code.inputs) {
     code.instructions.clear();
-    code.add(MapOp::kMultiply, last, code.add_constant(1.0f));
+    code.add_copy(last);
     return code;
   }
   // The last instruction of the original may have been a copy, so that the result is an earlier register: what follows
@@ -113,7 +113,7 @@ class Derivative {
     }
     int result = gradients_[static_cast<size_t>(input_)];
     if (result < 0) result = code_.add_constant(0.0f);
-    if (result != code_.registers() - 1) code_.add(MapOp::kMultiply, result, code_.add_constant(1.0f));
+    if (result != code_.registers() - 1) code_.add_copy(result);
     return Simplified(code_).ending_with_result();
   }
 

@@ -22,6 +22,8 @@ struct MapCode {
     instructions.push_back({op, a, b, c, 0, 0.0f});
     return registers() - 1;
   }
+  /// Appends a copy of a register; `identity_of` and `Simplified` know it.
+  int add_copy(int of) { return add(MapOp::kMultiply, of, add_constant(1.0f)); }
   int add_constant(float number) {
     instructions.push_back({MapOp::kConstant, -1, -1, -1, 0, number});
     return registers() - 1;

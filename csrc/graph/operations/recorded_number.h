@@ -135,7 +135,7 @@ MapCode recorded_code(int inputs, Formula&& formula) {
   std::vector<RecordedNumber> numbers;
   for (int i = 0; i < inputs; ++i) numbers.emplace_back(code, i);
   const int result = RecordedNumber(formula(numbers)).register_in(code);
-  if (result != code.registers() - 1) code.add(MapOp::kMultiply, result, code.add_constant(1.0f));
+  if (result != code.registers() - 1) code.add_copy(result);
   return Simplified(code).ending_with_result();
 }
 

@@ -76,7 +76,7 @@ void Reduce::differentiate(Differentiation& gradients) const {
     case Kind::kSum: {
       MapCode code;
       code.inputs = 1;
-      code.add(MapOp::kMultiply, 0, code.add_constant(1.0f));
+      code.add_copy(0);
       return gradients.contribute(x, add_map(graph, {dy}, x.shape, code, x.value));
     }
     case Kind::kMaximum:

@@ -47,7 +47,7 @@ struct RepeatLayer final : Layer {
     const ValueId y = graph.add_batch(count, columns.fixed);
     MapCode copy;
     copy.inputs = 1;
-    copy.add(MapOp::kMultiply, 0, copy.add_constant(1.0f));
+    copy.add_copy(0);
     const Shape one{{0, 1}, {1, 0}, columns}, all{{0, 1}, {count, 0}, columns};
     add_map_to(graph, {y, resolved(all, graph.batch)}, {{x, resolved(one, graph.batch)}}, copy);
     return y;

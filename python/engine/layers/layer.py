@@ -1541,13 +1541,6 @@ class Layer(Part, Leaf, Spec):
     def _call_in_model(
         self, inputs: Sequence[Any], training: bool | None, arguments: CallArguments | None
     ) -> Any:
-        """Returns the outputs for arrays, one for each input.
-
-        Args:
-            inputs: the arrays.
-            training: the argument of the call.
-            arguments: the further arguments of the call.
-        """
         arguments = CallArguments() if arguments is None else arguments
         options = {name: filled_slots(value, inputs) for name, value in arguments.items()}
         return Layer.__call__(self, filled_slots(arguments.inputs, inputs), training=training, **options)
