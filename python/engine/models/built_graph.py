@@ -54,7 +54,9 @@ class Settings:
     def agreement(self, compare: Callable[[], Agreement]) -> Agreement:
         """Returns what `compare` does; it is called after a change alone."""
         if not self._dependencies.are_unchanged:
-            self._dependencies, self._agreement = self._present(), compare()
+            present = self._present()
+            self._agreement = compare()
+            self._dependencies = present  # last, so that another thread finds no agreement of before the change
         return self._agreement
 
 

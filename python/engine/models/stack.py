@@ -1,7 +1,8 @@
 """Lists of layers in the order in which they compute: their names, shapes, core operations and weights.
 
-A *leaf* is a layer, without the models around it, or what a network computes beside its layers (`layers/leaf.py`). A *part* is a layer or a model. Lists of either have an entry for each use
-of a layer, so that a layer that is used twice comes twice. `wiring` has their connections.
+A *leaf* is a layer, without the models around it, or what a network computes beside its layers (`layers/leaf.py`). A *part* is
+a layer or a model. Lists of either have an entry for each use of a layer, so that a layer that is used twice comes twice.
+`wiring` has their connections.
 """
 
 from __future__ import annotations
