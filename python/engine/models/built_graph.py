@@ -56,7 +56,8 @@ class Settings:
         if not self._dependencies.are_unchanged:
             present = self._present()
             self._agreement = compare()
-            self._dependencies = present  # last, so that another thread finds no agreement of before the change
+            # Last, so that another thread finds no agreement of before the change.
+            self._dependencies = present
         return self._agreement
 
 
