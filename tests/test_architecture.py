@@ -253,8 +253,12 @@ def test_only_one_module_talks_to_the_extension() -> None:
 
 
 def test_locks_are_those_of_one_module() -> None:
-    """Those of `threading` stay locked in forked children, and may be held by a thread that was interrupted."""
+    """Those of `threading` stay locked in forked children, and may be held by a thread that was interrupted.
+
+    `functools.cached_property` holds such a lock up to Python 3.11.
+    """
     kinds = r"\b(threading|multiprocessing)\.(R?Lock|Condition|(Bounded)?Semaphore)\b|\bfrom (threading|_thread|multiprocessing) import"
+    kinds += r"|\bimport .*\bcached_property\b|@functools\.cached_property"
     found = {
         relative(path) for path in python_sources() if re.search(kinds, path.read_text(encoding="utf-8"))
     }

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 import engine as keras
 from engine import _core
 from engine._base import random_state
+from engine._base.computed_once import computed_once
 from engine._base.locks import JOINING
 from engine.models import functions
 
@@ -327,3 +328,31 @@ def test_a_data_set_and_a_run_of_another_thread_are_free_in_the_child() -> None:
     finally:
         stop.set()
         trainer.join()
+
+
+class Slow:
+    """Its number is 1 where `ready` is set before it is read, else it waits for that."""
+
+    def __init__(self) -> None:
+        self.computing, self.ready = threading.Event(), threading.Event()
+
+    @computed_once
+    def number(self) -> int:
+        self.computing.set()
+        self.ready.wait()
+        return 1
+
+
+@forks
+def test_children_compute_attributes_that_another_thread_is_computing() -> None:
+    slow, other = Slow(), Slow()
+    other.ready.set()
+    worker = threading.Thread(target=lambda: slow.number)
+    worker.start()
+    slow.computing.wait()
+    try:
+        assert in_a_child(lambda: other.number == 1)
+    finally:
+        slow.ready.set()
+        worker.join()
+    assert vars(slow)["number"] == 1

@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine._base.checks import Shape, real, with_noun
+from engine._base.computed_once import computed_once
 from engine._base.random_state import next_key
 from engine._core_interface.cpp import CompressedMatrix, Dataset, DeviceArray, Float32, Rows, permutation
 from engine._data.array_conversion import Array
@@ -122,7 +122,7 @@ class Arrays(ABC):
     def with_outputs(self, outputs: Sequence[OutputTargets]) -> Arrays:
         """Returns the same samples with other targets and weights."""
 
-    @cached_property
+    @computed_once
     def files(self) -> Files:
         """The arrays that are memory-mapped, with their names."""
         return tuple((name, array) for name, array in self._named if in_a_file(array))
@@ -157,7 +157,7 @@ class CoreArrays(Arrays):
         """The form in which the user gave the targets, for each output."""
         return tuple(output.form for output in self.targets)
 
-    @cached_property
+    @computed_once
     def dataset(self) -> Dataset:
         """The data set of the core, whose targets are a tuple if there are several outputs."""
         x = cast("Rows | CompressedMatrix", for_core(self.rows[0]))

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
 from itertools import accumulate, chain, repeat
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from engine import tree
+from engine._base.computed_once import computed_once
 from engine._base.tensor_like import Tensor
 from engine._core_interface.cpp import Int32
 from engine._data.array_conversion import any_array, require_finite
@@ -54,7 +54,7 @@ class StepArrays(Arrays):
         """The rows that have to be converted block by block."""
         return [rows for rows in self.rows if isinstance(rows, LazyRows)]
 
-    @cached_property
+    @computed_once
     def readable(self) -> list[Any]:
         """The arrays as the core reads them: contiguous, uint8 or float32. Others, such as strings, stay as they are."""
         return [_readable(array) for array in self.flat]

@@ -7,10 +7,10 @@ import itertools
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from typing import Any, ClassVar, Protocol
 
 from engine._base.checks import Shape
+from engine._base.computed_once import computed_once
 from engine._base.left_out import SaysWhatIsLeftOut
 from engine._tracing.extents import UNKNOWN, Extent, Extents, FullShape, full_shape, shape_of
 from engine._tracing.lazy import LazyTrace, RecordedArray, as_recorded, trace_for
@@ -181,7 +181,7 @@ class Equality(ModelSymbol):
     def __init__(self, one: ModelSymbol, other: ModelSymbol) -> None:
         self._pair = one, other
 
-    @cached_property
+    @computed_once
     def _as_tensor(self) -> Any:
         return self._applied("equal", *self._pair)
 

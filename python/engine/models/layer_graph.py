@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
 from itertools import repeat
 from typing import Any, TypeVar
 
 from engine._base.checks import Shape
+from engine._base.computed_once import computed_once
 from engine.layers import InputLayer, Layer
 from engine.layers.part import Part
 from engine.layers.symbols import CallArguments
@@ -98,7 +98,7 @@ class LayerGraph:
         found = (leaf for part in dict.fromkeys(self.layers) for leaf in part._layers_of_weights)
         return list(dict.fromkeys(found))
 
-    @cached_property
+    @computed_once
     def trains_by_default(self) -> bool:
         """Whether some layer, at any depth, may behave as in training in a call without `training`."""
         return any(
@@ -106,7 +106,7 @@ class LayerGraph:
             for part, own in zip(self.layers, self.training_of_calls or repeat(None), strict=False)
         )
 
-    @cached_property
+    @computed_once
     def may_make_mask(self) -> bool:
         """Whether some layer, at any depth, may make a mask, which the outputs may then have."""
         return any(part._may_make_mask for part in self.layers)

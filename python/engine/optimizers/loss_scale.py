@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 
 from engine._base.checks import integer, label, only_default, real
+from engine._base.computed_once import computed_once
 from engine._base.spec import auto_name, serialize, snake_case
 from engine._tracing.errors import needs_values
 from engine._tracing.lazy import capturing
@@ -142,7 +142,7 @@ class LossScaleOptimizer(Optimizer):
         own = self._own_variables[: 2 if self._state is None else None]
         return [*own, *self.inner_optimizer.variables]
 
-    @cached_property
+    @computed_once
     def _own_variables(self) -> list[Variable]:
         return [*map(self._own_variable, self._own)]
 

@@ -7,13 +7,13 @@ import inspect
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from engine._base.checks import flag, integer, label, real
+from engine._base.computed_once import computed_once
 from engine._base.spec import Registry, Spec, auto_name, serialize, snake_case
 from engine._base.tensor_like import Number
 from engine._core_interface.cpp import OptimizerState, read_arrays, write_arrays
@@ -480,7 +480,7 @@ class Optimizer(Spec):
         path = f"{self.name}/{self._tracked[index].path.replace('/', '_')}"
         return [state_variable(f"{path}_{name}", state, index, array) for name, array in arrays.items()]
 
-    @cached_property
+    @computed_once
     def _iteration_variable(self) -> Variable:
         """The number of batches."""
 
@@ -489,7 +489,7 @@ class Optimizer(Spec):
 
         return self._number("iteration", np.int32, lambda: self._batches, write)
 
-    @cached_property
+    @computed_once
     def _rate_variable(self) -> Variable:
         """The learning rate, while no schedule and no function computes it."""
 
