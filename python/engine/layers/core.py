@@ -389,13 +389,13 @@ def activated_shape(activation: Any, shape: Shape) -> Shape:
         return shape
 
     def shape_for(inputs: Shape) -> Shape:
-        found = recorded_function(activation, inputs)
+        found = recorded_activation(activation, inputs)
         return FunctionHost(activation, inputs).output_shape() if found is None else found.shapes[0]
 
     return shape_by_trial(shape_for, shape)
 
 
-def recorded_function(function: Any, shape: Shape) -> Recording | None:
+def recorded_activation(function: Any, shape: Shape) -> Recording | None:
     """Returns what a function of one array records for samples of `shape`.
 
     None is returned if it can't be recorded, or has a derivative that was written by hand.
@@ -414,7 +414,7 @@ def function_operations(function: Any, shape: Shape) -> list[LayerOperation]:
     """Returns the operations for an activation function, which Python computes if it can't be recorded."""
     if activations.in_core(function):
         return [activation_operation(activations.lower(function))]
-    found = recorded_function(function, shape)
+    found = recorded_activation(function, shape)
     if found is not None:
         nodes, _ = lowered_function(found)
         return layer_operations(nodes)  # type: ignore[return-value] # nodes

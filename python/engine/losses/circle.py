@@ -12,7 +12,7 @@ from engine._base.checks import flag, real
 from engine._base.elementary import exp, log
 from engine._core_interface.cpp import Float32, matmul
 from engine._tracing.symbolic import contains_symbolic
-from engine.losses import formulas
+from engine.losses import reductions
 from engine.losses.loss import BatchLoss, register
 
 Doubles = NDArray[np.float64]
@@ -33,7 +33,7 @@ class _Exponents(NamedTuple):
     """The terms of pairs of different classes."""
 
 
-@formulas.returns_tensors
+@reductions.returns_tensors
 def circle(  # noqa: PLR0917 # Keras' signature
     y_true: ArrayLike,
     y_pred: ArrayLike,

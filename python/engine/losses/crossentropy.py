@@ -13,7 +13,7 @@ from engine._base.checks import LOWEST, above_zero, below_one, flag, integer, re
 from engine._core_interface.cpp import Float32
 from engine._data.target_shapes import class_indices_like
 from engine._tracing.symbolic import contains_symbolic
-from engine.losses import formulas
+from engine.losses import reductions
 from engine.losses.loss import (
     Formula,
     FunctionLoss,
@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 
-@formulas.returns_tensors
+@reductions.returns_tensors
 def sparse_categorical_crossentropy(
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -61,7 +61,7 @@ def sparse_categorical_crossentropy(
     """
     fields = formula("sparse_categorical_crossentropy", from_logits=from_logits)
     if contains_symbolic((y_true, y_pred)):
-        indices = formulas.labels_like(y_true, y_pred, axis, ignore_class)
+        indices = reductions.labels_like(y_true, y_pred, axis, ignore_class)
         if ignore_class is None:
             return _of_labels(fields, indices, y_pred, axis)
         # Nothing is computed of predictions that are ignored, since 0 times a NaN is none; -1 is no class, with the loss 0.
@@ -97,7 +97,7 @@ def warn_of_one_class(name: str, y_pred: ArrayLike, axis: int) -> None:
         warnings.warn(msg, SyntaxWarning, stacklevel=4)
 
 
-@formulas.returns_tensors
+@reductions.returns_tensors
 def categorical_crossentropy(
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -121,10 +121,10 @@ def categorical_crossentropy(
     """
     fields = formula("categorical_crossentropy", from_logits=from_logits, label_smoothing=label_smoothing)
     warn_of_one_class("categorical_crossentropy", y_pred, axis)
-    return evaluate_rows(fields, *formulas.paired(y_true, y_pred), axis=axis)
+    return evaluate_rows(fields, *reductions.paired(y_true, y_pred), axis=axis)
 
 
-@formulas.returns_tensors
+@reductions.returns_tensors
 def binary_crossentropy(
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -147,10 +147,10 @@ def binary_crossentropy(
         float32 (n,).
     """
     fields = formula("binary_crossentropy", from_logits=from_logits, label_smoothing=label_smoothing)
-    return mean_by_rows(fields, *formulas.paired(y_true, y_pred), axis=axis)
+    return mean_by_rows(fields, *reductions.paired(y_true, y_pred), axis=axis)
 
 
-@formulas.returns_tensors
+@reductions.returns_tensors
 def categorical_generalized_cross_entropy(y_true: ArrayLike, y_pred: ArrayLike, q: float) -> Float32:
     """`(1 - p[label]**q) / q` per sample: between the crossentropy, q near 0, and the absolute error, q near 1.
 
@@ -166,7 +166,7 @@ def categorical_generalized_cross_entropy(y_true: ArrayLike, y_pred: ArrayLike, 
     """
     fields = formula("categorical_generalized_cross_entropy", q)
     if contains_symbolic((y_true, y_pred)):
-        return _of_labels(fields, formulas.labels_like(y_true, y_pred), y_pred, -1)
+        return _of_labels(fields, reductions.labels_like(y_true, y_pred), y_pred, -1)
     predictions = np.asarray(y_pred, np.float32)
     return evaluate_rows(fields, class_indices_like(y_true, predictions), predictions)
 

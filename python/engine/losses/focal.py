@@ -15,7 +15,7 @@ from engine._core_interface.cpp import Float32
 from engine._data.target_shapes import EPSILON, paired
 from engine._tracing.core_formulas import recorded_loss
 from engine._tracing.symbolic import contains_symbolic
-from engine.losses import formulas
+from engine.losses import reductions
 from engine.losses.crossentropy import Smoothed, warn_of_one_class
 from engine.losses.loss import FunctionLoss, evaluate_rows, formula, last_axis, mean_by_rows, register
 
@@ -33,7 +33,7 @@ __all__ = [
 Array = NDArray[Any]
 
 
-@formulas.returns_tensors
+@reductions.returns_tensors
 def binary_focal_crossentropy(  # noqa: PLR0917 # Keras' signature
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -71,10 +71,10 @@ def binary_focal_crossentropy(  # noqa: PLR0917 # Keras' signature
         apply_class_balancing,
         label_smoothing=label_smoothing,
     )
-    return mean_by_rows(fields, *formulas.paired(y_true, y_pred), axis=axis)
+    return mean_by_rows(fields, *reductions.paired(y_true, y_pred), axis=axis)
 
 
-@formulas.returns_tensors
+@reductions.returns_tensors
 def categorical_focal_crossentropy(  # noqa: PLR0917 # Keras' signature
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -106,10 +106,10 @@ def categorical_focal_crossentropy(  # noqa: PLR0917 # Keras' signature
         "categorical_focal_crossentropy", alpha, gamma, from_logits, label_smoothing=label_smoothing
     )
     warn_of_one_class("categorical_focal_crossentropy", y_pred, axis)
-    return evaluate_rows(fields, *formulas.paired(y_true, y_pred), axis=axis)
+    return evaluate_rows(fields, *reductions.paired(y_true, y_pred), axis=axis)
 
 
-@formulas.returns_tensors
+@reductions.returns_tensors
 def tversky(
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -137,7 +137,7 @@ def tversky(
     return _overlap_losses(y_true, y_pred, axis, (alpha, beta, float(EPSILON)))
 
 
-@formulas.returns_tensors
+@reductions.returns_tensors
 def dice(y_true: ArrayLike, y_pred: ArrayLike, axis: int | Sequence[int] | None = None) -> Float32:
     """Dice loss: `1 - 2 * sum(y * p) / (sum(y) + sum(p))`.
 
@@ -164,9 +164,9 @@ def _overlap_losses(
     constants: tuple[float, float, float],
 ) -> Float32:
     """Returns Tversky's formula over `axis`; `constants` are alpha, beta and epsilon."""
-    target, prediction = formulas.paired(y_true, y_pred)
-    axes = _axes(axis, formulas.rank_of(prediction))
-    if axes == (formulas.rank_of(prediction) - 1,):
+    target, prediction = reductions.paired(y_true, y_pred)
+    axes = _axes(axis, reductions.rank_of(prediction))
+    if axes == (reductions.rank_of(prediction) - 1,):
         return evaluate_rows(formula("tversky", *constants), target, prediction)
     if contains_symbolic((target, prediction)):
         losses: Float32 = recorded_loss(formula("tversky", *constants), target, prediction, axes)

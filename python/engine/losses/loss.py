@@ -20,7 +20,7 @@ from engine._tracing.core_formulas import recorded_loss
 from engine._tracing.errors import CannotRecordError
 from engine._tracing.symbolic import apply, contains_symbolic, is_symbolic
 from engine._tracing.trace import TracedArray
-from engine.losses import formulas
+from engine.losses import reductions
 
 REDUCTIONS: dict[str | None, str] = {
     "sum_over_batch_size": "mean",
@@ -208,7 +208,7 @@ class Loss(Spec):
         y_true, y_pred, mask = _array_of(y_true), _array_of(y_pred), mask_of(y_pred)
         losses_recorded = self._recorded(y_true, y_pred)
         if contains_symbolic(losses_recorded):
-            return formulas.reduced(
+            return reductions.reduced(
                 losses_recorded,
                 sample_weight,
                 self.reduction,
@@ -219,7 +219,7 @@ class Loss(Spec):
         weights = weights_like(sample_weight, losses)
         mean_mask, all_count = self._mean_mask(y_true, losses), mask is None and self._ignored_class is None
         if mask is not None and losses.ndim:
-            mask_fractions = np.asarray(formulas.mask_like(mask, losses))
+            mask_fractions = np.asarray(reductions.mask_like(mask, losses))
             losses, mean_mask = losses * mask_fractions, mean_mask * mask_fractions
         weighted = losses.astype(np.float64) * weights
         if REDUCTIONS[self.reduction] == "sum":

@@ -10,13 +10,13 @@ from numpy.typing import ArrayLike
 from engine import ops
 from engine._core_interface.cpp import Float32
 from engine._tracing.symbolic import contains_symbolic
-from engine.losses import formulas
+from engine.losses import reductions
 from engine.losses.loss import FunctionLoss, evaluate_rows, formula, mean_by_rows, register
 
 __all__ = ["CategoricalHinge", "Hinge", "SquaredHinge", "categorical_hinge", "hinge", "squared_hinge"]
 
 
-@formulas.returns_tensors
+@reductions.returns_tensors
 def hinge(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     """Returns the hinge loss per sample: `mean(max(1 - y_true * y_pred, 0))`.
 
@@ -30,7 +30,7 @@ def hinge(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     return _mean_hinge("hinge", y_true, y_pred)
 
 
-@formulas.returns_tensors
+@reductions.returns_tensors
 def squared_hinge(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     """Returns the squared hinge loss per sample: `mean(max(1 - y_true * y_pred, 0)**2)`.
 
@@ -44,7 +44,7 @@ def squared_hinge(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     return _mean_hinge("squared_hinge", y_true, y_pred)
 
 
-@formulas.returns_tensors
+@reductions.returns_tensors
 def categorical_hinge(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     """Returns the categorical hinge loss per sample.
 
@@ -57,11 +57,11 @@ def categorical_hinge(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     Returns:
         float32 (n,).
     """
-    return evaluate_rows(formula("categorical_hinge"), *formulas.paired(y_true, y_pred))
+    return evaluate_rows(formula("categorical_hinge"), *reductions.paired(y_true, y_pred))
 
 
 def _mean_hinge(kind: str, y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
-    target, prediction = formulas.paired(y_true, y_pred, broadcast=True)
+    target, prediction = reductions.paired(y_true, y_pred, broadcast=True)
     return mean_by_rows(formula(kind), _signs(target), prediction)
 
 

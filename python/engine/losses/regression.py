@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from engine._base.checks import real
 from engine._core_interface.cpp import Float32
-from engine.losses import formulas
+from engine.losses import reductions
 from engine.losses.loss import FunctionLoss, evaluate_rows, formula, last_axis, mean_by_rows, register
 
 __all__ = [
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 
-@formulas.returns_tensors
+@reductions.returns_tensors
 def mean_squared_error(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     """Returns the mean squared error per sample: `mean((y_true - y_pred)**2)`.
 
@@ -44,10 +44,10 @@ def mean_squared_error(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     Returns:
         float32 (n,).
     """
-    return mean_by_rows(formula("mean_squared_error"), *formulas.paired(y_true, y_pred, broadcast=True))
+    return mean_by_rows(formula("mean_squared_error"), *reductions.paired(y_true, y_pred, broadcast=True))
 
 
-@formulas.returns_tensors
+@reductions.returns_tensors
 def mean_absolute_error(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     """Returns the mean absolute error per sample: `mean(|y_true - y_pred|)`.
 
@@ -58,10 +58,10 @@ def mean_absolute_error(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     Returns:
         float32 (n,).
     """
-    return mean_by_rows(formula("mean_absolute_error"), *formulas.paired(y_true, y_pred, broadcast=True))
+    return mean_by_rows(formula("mean_absolute_error"), *reductions.paired(y_true, y_pred, broadcast=True))
 
 
-@formulas.returns_tensors
+@reductions.returns_tensors
 def mean_absolute_percentage_error(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     """Returns the mean absolute percentage error per sample.
 
@@ -75,11 +75,11 @@ def mean_absolute_percentage_error(y_true: ArrayLike, y_pred: ArrayLike) -> Floa
         float32 (n,).
     """
     return mean_by_rows(
-        formula("mean_absolute_percentage_error"), *formulas.paired(y_true, y_pred, broadcast=True)
+        formula("mean_absolute_percentage_error"), *reductions.paired(y_true, y_pred, broadcast=True)
     )
 
 
-@formulas.returns_tensors
+@reductions.returns_tensors
 def mean_squared_logarithmic_error(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     """Returns the mean squared logarithmic error per sample.
 
@@ -93,11 +93,11 @@ def mean_squared_logarithmic_error(y_true: ArrayLike, y_pred: ArrayLike) -> Floa
         float32 (n,).
     """
     return mean_by_rows(
-        formula("mean_squared_logarithmic_error"), *formulas.paired(y_true, y_pred, broadcast=True)
+        formula("mean_squared_logarithmic_error"), *reductions.paired(y_true, y_pred, broadcast=True)
     )
 
 
-@formulas.returns_tensors
+@reductions.returns_tensors
 def huber(y_true: ArrayLike, y_pred: ArrayLike, delta: float = 1.0) -> Float32:
     """Returns the Huber loss per sample (Huber, 1964).
 
@@ -111,10 +111,10 @@ def huber(y_true: ArrayLike, y_pred: ArrayLike, delta: float = 1.0) -> Float32:
     Returns:
         float32 (n,).
     """
-    return mean_by_rows(formula("huber", delta), *formulas.paired(y_true, y_pred, broadcast=True))
+    return mean_by_rows(formula("huber", delta), *reductions.paired(y_true, y_pred, broadcast=True))
 
 
-@formulas.returns_tensors
+@reductions.returns_tensors
 def log_cosh(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     """Returns the log-cosh loss per sample: `mean(log(cosh(y_pred - y_true)))`.
 
@@ -125,10 +125,10 @@ def log_cosh(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     Returns:
         float32 (n,).
     """
-    return mean_by_rows(formula("log_cosh"), *formulas.paired(y_true, y_pred, broadcast=True))
+    return mean_by_rows(formula("log_cosh"), *reductions.paired(y_true, y_pred, broadcast=True))
 
 
-@formulas.returns_tensors
+@reductions.returns_tensors
 def cosine_similarity(y_true: ArrayLike, y_pred: ArrayLike, axis: int = -1) -> Float32:
     """Returns the negative cosine similarity per sample: -1 for the same direction, 1 for the opposite.
 
@@ -142,10 +142,10 @@ def cosine_similarity(y_true: ArrayLike, y_pred: ArrayLike, axis: int = -1) -> F
     Returns:
         float32 (n,).
     """
-    return evaluate_rows(formula("cosine_similarity", -1.0), *formulas.paired(y_true, y_pred), axis=axis)
+    return evaluate_rows(formula("cosine_similarity", -1.0), *reductions.paired(y_true, y_pred), axis=axis)
 
 
-@formulas.returns_tensors
+@reductions.returns_tensors
 def kl_divergence(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     """Returns the Kullback-Leibler divergence per sample (Kullback and Leibler, 1951).
 
@@ -158,10 +158,10 @@ def kl_divergence(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     Returns:
         float32 (n,).
     """
-    return evaluate_rows(formula("kl_divergence"), *formulas.paired(y_true, y_pred, broadcast=True))
+    return evaluate_rows(formula("kl_divergence"), *reductions.paired(y_true, y_pred, broadcast=True))
 
 
-@formulas.returns_tensors
+@reductions.returns_tensors
 def poisson(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     """Returns the Poisson loss per sample: `mean(y_pred - y_true * log(y_pred + 1e-7))`.
 
@@ -172,7 +172,7 @@ def poisson(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     Returns:
         float32 (n,).
     """
-    return mean_by_rows(formula("poisson"), *formulas.paired(y_true, y_pred, broadcast=True))
+    return mean_by_rows(formula("poisson"), *reductions.paired(y_true, y_pred, broadcast=True))
 
 
 @register("mse", function=mean_squared_error)

@@ -1,4 +1,4 @@
-"""What losses of symbols need beside the core's formulas: pairs of one shape, and how the losses of a batch are combined."""
+"""How losses of symbols pair targets with predictions, and how the losses of a batch are reduced to one number."""
 
 from __future__ import annotations
 
