@@ -3,8 +3,13 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
+#include <functional>
+#include <memory>
+#include <numeric>
 #include <utility>
 #include <vector>
+
+#include "runtime/arena.h"
 
 namespace engine::bindings {
 namespace {
@@ -91,6 +96,17 @@ bool overlaps_itself(const py::handle& array) {
   return elements * kFloat > static_cast<double>(reach) || collides(axes);
 }
 
+/// An array in memory that may have been that of an earlier one: the first access to the pages of new memory takes
+/// longer than to fill them.
+py::object array_in_large_block(int axes, const py::ssize_t* extents, int64_t bytes) {
+  using Storage = decltype(allocate(0));
+  auto storage = std::make_unique<Storage>(allocate(bytes));
+  auto* const data = static_cast<float*>(storage->get());
+  const py::capsule owner(storage.get(), [](void* owned) { delete static_cast<Storage*>(owned); });
+  storage.release();
+  return py::array_t<float>(std::vector<py::ssize_t>(extents, extents + axes), data, owner);
+}
+
 }  // namespace
 
 py::object float32() {
@@ -141,6 +157,8 @@ Floats to_floats(py::handle value, const char* name) {
 }
 
 py::object empty_array(int axes, const py::ssize_t* extents) {
+  const int64_t bytes = std::accumulate(extents, extents + axes, int64_t{kFloat}, std::multiplies<>());
+  if (bytes >= kLargeBlock) return array_in_large_block(axes, extents, bytes);
   const auto& api = py::detail::npy_api::get();
   auto made = py::reinterpret_steal<py::object>(api.PyArray_NewFromDescr_(api.PyArray_Type_, float32().release().ptr(),
                                                                           axes, extents, nullptr, nullptr, 0, nullptr));

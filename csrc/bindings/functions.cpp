@@ -42,10 +42,6 @@ std::vector<py::ssize_t> result_shape(const Program& program, size_t result) {
   return lengths;
 }
 
-std::shared_ptr<Workspace> lease_function(Program& program) {
-  return program.lease(graph::Mode::kFunction, false, program.model().spec().batch, program.device().threads());
-}
-
 namespace {
 
 /// A sequence, and the NumPy arrays that its constant arguments point into.

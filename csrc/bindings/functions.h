@@ -18,7 +18,4 @@ ArgumentView to_argument(const py::array& array, size_t number, const graph::Sha
 /// The lengths of the axes of a result.
 std::vector<py::ssize_t> result_shape(const Program& program, size_t result);
 
-/// A workspace for calls of a function.
-std::shared_ptr<Workspace> lease_function(Program& program);
-
 }  // namespace engine::bindings

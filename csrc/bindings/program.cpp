@@ -11,6 +11,7 @@
 #include "bindings/device_array.h"
 #include "bindings/devices.h"
 #include "bindings/dict_entries.h"
+#include "bindings/floats.h"
 #include "bindings/functions.h"
 #include "bindings/gil.h"
 #include "bindings/host_steps.h"
@@ -117,12 +118,13 @@ py::list call(Program& program, const py::sequence& arguments, int64_t step, dou
   py::list results;
   std::vector<float*> outputs;
   for (size_t i = 0; i < program.model().spec().results.size(); ++i) {
-    py::array_t<float> result(result_shape(program, i));
-    outputs.push_back(result.mutable_data());
-    results.append(std::move(result));
+    const std::vector<py::ssize_t> lengths = result_shape(program, i);
+    const py::object result = empty_array(static_cast<int>(lengths.size()), lengths.data());
+    outputs.push_back(reinterpret_cast<float*>(proxy(result).data));
+    results.append(result);
   }
   const Unlocked unlocked;
-  const auto workspace = lease_function(program);
+  const auto workspace = program.lease_function(true);
   program.call(workspace, views.data(), outputs.data(), step, learning_rate);
   return results;
 }
@@ -225,7 +227,7 @@ bool run_prediction(Program& program, graph::Mode mode, RunArguments& arguments)
   std::vector<std::shared_ptr<Workspace>> workspaces;
   std::vector<float*> scratch;
   for (int team = 0; team < division.teams; ++team) {
-    workspaces.push_back(program.lease(mode, arguments.data.is_compressed(), division.batch_rows, division.threads));
+    workspaces.push_back(program.lease(mode, {arguments.data.is_compressed(), division.batch_rows, division.threads}));
     scratch.push_back(workspaces.back()->scratch.data());
   }
   arguments.weights = program.weights();

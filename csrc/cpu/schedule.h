@@ -73,8 +73,10 @@ struct Placement {
   int64_t offset = 0;            // in floats; of the first copy
   bool double_buffered = false;  // batches use one half of its rows and the other in turn
   bool copied = false;           // every thread has a copy of its own
-  bool in_scratch = true;        // false for variables and constants
+  bool in_scratch = true;        // false for variables, constants, and what lies in memory of the caller
   float* numbers = nullptr;      // those of a constant
+  int argument = -1;             // the number of the argument of a call whose memory it is; -1: of none
+  int result = -1;               // the same for results
   ValueId storage = kNoValue;    // the value whose memory it uses: itself, or one that it takes the place of
 };
 

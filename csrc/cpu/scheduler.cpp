@@ -114,6 +114,35 @@ void Scheduler::set_numbers(ValueId value, const std::vector<float>& numbers) {
   place.numbers = schedule_.constants_.emplace(value, std::move(padded)).first->second.data();
 }
 
+bool Scheduler::may_lie_outside(ValueId value) const {
+  const Placement& place = schedule_.placements_[static_cast<size_t>(value)];
+  return this->value(value).kind == graph::Value::Kind::kArray && one_team() && place.in_scratch && !place.copied &&
+         !place.double_buffered;
+}
+
+bool Scheduler::place_in_argument(ValueId value, int argument) {
+  if (!schedule_.reads_arguments() || !may_lie_outside(value)) return false;
+  Placement& place = schedule_.placements_[static_cast<size_t>(value)];
+  place.in_scratch = false;
+  place.argument = argument;
+  return true;
+}
+
+bool Scheduler::place_in_result(ValueId value, int result) {
+  const auto& all = readers(value);
+  const bool is_updated = std::any_of(all.begin(), all.end(), [&](const graph::Operation* operation) {
+    const auto operands = operation->operands();
+    return std::any_of(operands.begin(), operands.end(), [&](const Operand& operand) {
+      return operand.value == value && operand.use == graph::Use::kUpdate;
+    });
+  });
+  if (is_updated || !may_lie_outside(value)) return false;
+  Placement& place = schedule_.placements_[static_cast<size_t>(value)];
+  place.in_scratch = false;
+  place.result = result;
+  return true;
+}
+
 ValueId Scheduler::add_scratch(int64_t rows, int64_t columns) {
   graph::Value value;
   value.kind = graph::Value::Kind::kFixed;

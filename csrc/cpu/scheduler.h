@@ -46,8 +46,11 @@ class Scheduler {
     return divisions_[static_cast<size_t>(value)] == Division::kColumns;
   }
   bool is_copied(ValueId value) const { return schedule_.placements_[static_cast<size_t>(value)].copied; }
-  /// Whether no step of a batch computes the value: it is a variable, or numbers that never change.
-  bool is_known(ValueId value) const { return !schedule_.placements_[static_cast<size_t>(value)].in_scratch; }
+  /// Whether no step of a batch computes the value: it is a variable, an argument, or numbers that never change.
+  bool is_known(ValueId value) const {
+    const Placement& place = schedule_.placements_[static_cast<size_t>(value)];
+    return !place.in_scratch && place.result < 0;
+  }
 
   // ---- What is made --------------------------------------------------------------------------------------------
   /// Appends a step. A step of every thread writes into copies of its values.
@@ -70,6 +73,10 @@ class Scheduler {
   ValueId step_scratch(int64_t floats);
   /// Says that the numbers of a value, in their order, never change. They get memory of their own.
   void set_numbers(ValueId value, const std::vector<float>& numbers);
+  /// Lets steps read an argument of the call where it lies, as this value. Returns false where it has to be copied.
+  bool place_in_argument(ValueId value, int argument);
+  /// Lets the step that writes a value write it to the memory of a result. Returns false where it has to be copied.
+  bool place_in_result(ValueId value, int result);
   void set_sparse_scale(float scale) { schedule_.sparse_scale_ = scale; }
 
   // ---- How rows of the data set reach products -----------------------------------------------------------------
@@ -91,6 +98,8 @@ class Scheduler {
   void reuse_memory();
   void place_values();
   ValueId add_value(const graph::Value& value);
+  /// Whether a value may lie in memory of the caller: its numbers lie side by side, and nobody needs them elsewhere.
+  bool may_lie_outside(ValueId value) const;
 
   Schedule& schedule_;
   std::vector<std::vector<const graph::Operation*>> readers_;  // by value of the graph

@@ -60,12 +60,14 @@ class ThreadContext {
 
   // ---- Where operands lie ---------------------------------------------------------------------------------------
   const Placement& placement(ValueId value) const { return schedule.placement(value); }
-  /// Scratch of the run: this thread's copy where there are several; or the numbers of a constant, which nobody may
-  /// change; null for kNoValue.
+  /// Scratch of the run: this thread's copy where there are several; the numbers of a constant or of an argument, which
+  /// nobody may change; the memory of a result; null for kNoValue.
   float* data(ValueId value) const {
     if (value == kNoValue) return nullptr;
     const Placement& place = placement(value);
     if (place.numbers) return place.numbers;
+    if (place.argument >= 0) return static_cast<float*>(const_cast<void*>(run.arguments[place.argument].data));
+    if (place.result >= 0) return run.results[place.result];
     float* const at = run.scratch + place.offset + (place.copied ? worker.index * schedule.copy_stride() : 0);
     return at + (place.double_buffered ? batch.index % 2 * (place.rows / 2) * place.ld : 0);
   }

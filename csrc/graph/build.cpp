@@ -27,7 +27,8 @@ class Assembly {
         training_(training),
         graph_(std::make_shared<Graph>(mode, model.variables())),
         builder_(*graph_) {
-    graph_->batch = model.spec().batch;
+    // Arrays of samples have gaps between their rows, as layers want them. Other functions need none.
+    graph_->batch = model.is_of_arrays() ? 0 : model.spec().batch;
   }
 
   std::shared_ptr<const Graph> build() {

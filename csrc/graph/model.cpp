@@ -112,6 +112,11 @@ void Model::find_arguments() {
   if (!is_function() && !arguments_.empty()) refuse("a model with inputs has no arguments");
 }
 
+bool Model::is_of_arrays() const {
+  return is_function() && variables_.all.empty() &&
+         std::all_of(spec_.nodes.begin(), spec_.nodes.end(), [](const Node& node) { return node.layer->reads_arrays(); });
+}
+
 bool Model::changes_variables() const {
   return std::any_of(spec_.nodes.begin(), spec_.nodes.end(),
                      [](const Node& node) { return node.layer->changes_variables(); });

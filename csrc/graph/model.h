@@ -64,6 +64,8 @@ class Model {
   const std::vector<Shape>& arguments() const { return arguments_; }
   /// Whether a function changes variables.
   bool changes_variables() const;
+  /// Whether a function computes with arrays alone, and has neither layers that read samples nor variables.
+  bool is_of_arrays() const;
   bool joins_samples_in_training() const;
   /// Whether that is so in predictions, too. What leads to losses alone, such as a penalty on the outputs of a layer,
   /// has no say in it.

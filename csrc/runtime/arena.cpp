@@ -14,9 +14,9 @@
 namespace engine {
 namespace {
 
-/// Blocks of this many bytes or more lie in huge pages. The first access to an ordinary page takes 1.5 us on a virtual
-/// machine, as long as it takes to make the sparse records that the page holds, for MNIST.
-constexpr size_t kHugePage = 2 << 20;
+/// Large blocks consist of huge pages. The first access to an ordinary page takes 1.5 us on a virtual machine, as long as
+/// it takes to make the sparse records that the page holds, for MNIST.
+constexpr size_t kHugePage = kLargeBlock;
 constexpr size_t kLineBytes = kLineFloats * sizeof(float);
 
 #if defined(_WIN32)  // which has no std::aligned_alloc
@@ -94,7 +94,7 @@ void FreeStorage::operator()(void* p) const {
 }
 
 std::unique_ptr<void, FreeStorage> allocate(int64_t bytes) {
-  const bool large = bytes >= static_cast<int64_t>(kHugePage);
+  const bool large = bytes >= kLargeBlock;
   const size_t alignment = large ? kHugePage : kLineBytes;
   auto size = static_cast<size_t>(round_up(bytes > 0 ? bytes : 1, static_cast<int64_t>(alignment)));
   if (large) {

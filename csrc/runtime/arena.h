@@ -9,6 +9,9 @@
 
 namespace engine {
 
+/// Blocks of this many bytes or more lie in huge pages, and are kept for later calls of `allocate` when they are freed.
+inline constexpr int64_t kLargeBlock = 2 << 20;
+
 /// Frees a block, or keeps a large one for later calls of `allocate`.
 struct FreeStorage {
   size_t kept_bytes = 0;  // size of a large block; 0 for others

@@ -53,7 +53,7 @@ FunctionSequence::Frame FunctionSequence::make_frame(size_t function, const Call
   Program& program = *functions_[function].program;
   const graph::ModelSpec& spec = program.model().spec();
   Frame frame;
-  frame.workspace = program.lease(graph::Mode::kFunction, false, spec.batch, program.device().threads());
+  frame.workspace = program.lease_function(false);
   frame.arguments.resize(functions_[function].arguments.size());
   for (size_t r = 0; r < spec.results.size(); ++r) {
     const int64_t numbers = result_numbers(function, r);

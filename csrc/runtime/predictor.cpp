@@ -18,7 +18,7 @@ Predictor::Predictor(std::shared_ptr<Program> program, int64_t together) : progr
     throw std::invalid_argument("a predictor runs on the CPU, but the weights lie in memory of '" +
                                 program_->device().name() + "': ask `predict`");
   }
-  workspace_ = program_->lease(graph::Mode::kPredict, false, together, 1);
+  workspace_ = program_->lease(graph::Mode::kPredict, {false, together, 1});
   for (const Variable& variable : program_->variables().all) {
     weights_.emplace_back(program_->device().memory_of(variable));
     values_.push_back(weights_.back().data());

@@ -18,6 +18,40 @@ namespace {
 constexpr size_t kKeptSizes = 32;
 constexpr int64_t kKeptFloats = int64_t{1} << 27;
 
+/// Whether vectors may be read up to a line behind `end`, though nobody knows what lies there: where it lies in the page
+/// of the last number, there is memory. The sanitizers don't allow it.
+bool may_read_line_behind([[maybe_unused]] const float* end) {
+#if defined(ENGINE_SANITIZED)
+  return false;
+#else
+  constexpr uintptr_t kPage = 4096;  // the smallest of all systems
+  const uintptr_t offset = reinterpret_cast<uintptr_t>(end) % kPage;
+  return offset > 0 && offset + kLineFloats * sizeof(float) <= kPage;
+#endif
+}
+
+/// The arguments of a call. Those that kernels may not read where they lie are copied.
+class ReadableArguments {
+ public:
+  ReadableArguments(const Workspace& workspace, const std::vector<graph::Shape>& shapes, const ArgumentView* given)
+      : views_(given, given + shapes.size()) {
+    if (!workspace.executable->reads_arguments()) return;
+    for (size_t i = 0; i < shapes.size(); ++i) {
+      const auto* const data = static_cast<const float*>(given[i].data);
+      const int64_t numbers = graph::element_count(shapes[i], 1);
+      if (numbers == 0 || may_read_line_behind(data + numbers)) continue;
+      copies_.emplace_back(numbers + kLineFloats);
+      std::copy_n(data, numbers, copies_.back().data());
+      views_[i].data = copies_.back().data();
+    }
+  }
+  const ArgumentView* views() const { return views_.data(); }
+
+ private:
+  std::vector<ArgumentView> views_;
+  std::vector<Arena> copies_;
+};
+
 }  // namespace
 
 Program::Program(Device& device, graph::ModelSpec model, const std::vector<std::shared_ptr<WeightArray>>& arrays)
@@ -104,7 +138,8 @@ void Program::call(const std::shared_ptr<Workspace>& workspace, const ArgumentVi
     throw std::invalid_argument("compile a function with an optimizer before it steps weights");
   }
   RunArguments run;
-  run.arguments = arguments;
+  const ReadableArguments readable(*workspace, model_.arguments(), arguments);
+  run.arguments = readable.views();
   run.results = results;
   run.data.rows = run.batch_size = model_.spec().batch;
   run.learning_rates = &learning_rate;
@@ -183,8 +218,12 @@ std::shared_ptr<const graph::Graph> Program::graph_of(Pool& pool, const Training
   return pool.graphs.emplace(mode, std::move(built)).first->second;
 }
 
-std::shared_ptr<Workspace> Program::lease(graph::Mode mode, bool compressed, int64_t rows, int threads) {
-  const Key key{mode, compressed, rows, threads};
+std::shared_ptr<Workspace> Program::lease_function(bool reads_arguments) {
+  return lease(graph::Mode::kFunction, {false, model_.spec().batch, device_.threads(), reads_arguments});
+}
+
+std::shared_ptr<Workspace> Program::lease(graph::Mode mode, const CompileOptions& options) {
+  const Key key{mode, options.compressed, options.max_rows, options.threads, options.reads_arguments};
   std::shared_ptr<Pool> pool;
   std::shared_ptr<const TrainingSpec> training;
   std::unique_ptr<Workspace> workspace;
@@ -203,7 +242,7 @@ std::shared_ptr<Workspace> Program::lease(graph::Mode mode, bool compressed, int
   }
   if (!workspace) {
     if (!executable) {
-      executable = device_.compile(graph_of(*pool, training.get(), mode), {compressed, rows, threads});
+      executable = device_.compile(graph_of(*pool, training.get(), mode), options);
       const std::lock_guard<std::mutex> state(short_lock());
       if (pool->executables.size() > kKeptSizes) pool->executables.clear();
       pool->executables[key] = executable;

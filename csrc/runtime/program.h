@@ -52,9 +52,10 @@ class Program {
   /// What the steps of a graph read of it. Throws std::invalid_argument where it lacks a variable that they step.
   OptimizerStateView state_for(const graph::Graph& graph) const;
 
-  /// Returns a workspace for batches of up to `rows` rows on up to `threads` threads, which nobody else uses while it
-  /// is held. `compressed` says whether the rows of the data set are compressed.
-  std::shared_ptr<Workspace> lease(graph::Mode mode, bool compressed, int64_t rows, int threads);
+  /// Returns a workspace for batches of up to `options.max_rows` rows, which nobody else uses while it is held.
+  std::shared_ptr<Workspace> lease(graph::Mode mode, const CompileOptions& options);
+  /// Returns a workspace for calls of a function.
+  std::shared_ptr<Workspace> lease_function(bool reads_arguments);
 
   /// Computes the results of a function, in a workspace that was leased for its batch. `arguments` and `results` have
   /// one entry each, in their order. `step` is the number of the random draws, and of the optimizer's step. Throws
@@ -78,7 +79,7 @@ class Program {
   virtual void do_step(const std::shared_ptr<Workspace>& workspace, const graph::HostOperation& step);
 
  private:
-  using Key = std::tuple<graph::Mode, bool, int64_t, int>;
+  using Key = std::tuple<graph::Mode, bool, int64_t, int, bool>;
   using Graphs = std::map<graph::Mode, std::shared_ptr<const graph::Graph>>;
   struct GiveBack;
   /// What was built for one training, so that it can be used again. Guarded by `short_lock`.

@@ -228,10 +228,12 @@ void write_result(const graph::WriteResult& op, const ThreadContext& thread) {
 }
 
 void schedule_argument(Scheduler& scheduler, const graph::ReadArgument& op) {
+  if (scheduler.place_in_argument(op.y.value, op.index)) return;
   scheduler.add<SimpleStep<graph::ReadArgument>>(op, split_array(scheduler, op, op.y, kWhole), read_argument);
 }
 
 void schedule_result(Scheduler& scheduler, const graph::WriteResult& op) {
+  if (scheduler.place_in_result(op.x.value, op.index)) return;
   scheduler.add<SimpleStep<graph::WriteResult>>(op, split_store(scheduler, op), write_result);
 }
 
