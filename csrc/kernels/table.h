@@ -700,9 +700,6 @@ struct KernelTable {
   void (*normal_noise)(const NoiseArgs&);
   void (*add)(const ElementwiseArgs&);  // y = x + saved
   void (*transpose)(const TransposeArgs&);
-  void (*exp)(const ElementwiseArgs&);
-  void (*log)(const ElementwiseArgs&);
-  void (*fma)(const float* a, const float* b, const float* c, float* out, int64_t n);  // n: multiple of kLineFloats
 
   // Rows of a data set
   void (*gather[kRowTypes])(const GatherArgs&);
