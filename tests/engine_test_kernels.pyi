@@ -45,7 +45,6 @@ class Kernels:
     @staticmethod
     def padded(rows: int, cols: int) -> Float32:
         """A zeroed (rows, cols) view into storage laid out as the engine lays out its buffers."""
-    def fma(self, a: Float32, b: Float32, c: Float32) -> Float32: ...
     def unary(self, function: str, x: Float32, parameters: Sequence[float] = ...) -> Float32:
         """`function`: exp, log, or an activation's name (value), or "<activation>_gradient" (derivative
         as a function of what the plan saves: the input, of linear to exponential the output y)."""

@@ -67,6 +67,7 @@ DOORS = {
     "formulas/kinds.h",
     "formulas/map_operations.h",
     "formulas/philox.h",
+    "formulas/reductions.h",
     "formulas/summation.h",
     "formulas/weight_scales.h",
     "kernels/compressed_rows.h",

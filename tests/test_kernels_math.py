@@ -63,7 +63,7 @@ TRIPLES = [random_triples, halfway_triples, cancelling_triples, double_tie_tripl
 @pytest.mark.parametrize("triples", TRIPLES)
 def test_fma_rounds_once(triples: Any) -> None:
     a, b, c = triples(40_000)
-    (got,) = agreed(lambda kernels: [kernels.fma(a, b, c)])
+    (got,) = agreed(lambda kernels: [kernels.map("multiply_add", a, b, c)])
     np.testing.assert_array_equal(bits(got), bits(fma32(a, b, c)))
 
 
@@ -97,7 +97,7 @@ def test_fma_of_special_values() -> None:
         (1, 1, -1, 0.0),
     ]
     a, b, c, want = (np.array(column, np.float32) for column in zip(*table, strict=True))
-    (got,) = agreed(lambda kernels: [kernels.fma(a, b, c)])
+    (got,) = agreed(lambda kernels: [kernels.map("multiply_add", a, b, c)])
     assert same_bits(got, want)
 
 

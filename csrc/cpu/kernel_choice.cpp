@@ -45,10 +45,9 @@ double flops_beside_dense(const graph::Graph& graph, int64_t rows) {
 }  // namespace
 
 int threads_for_batch(const graph::Graph& graph, int64_t rows, int most) {
-  const bool trains = graph::may_differentiate(graph.mode());
-  // A training computes two more products of the same size for every forward product, and steps the weights.
-  const double flops_per_weight =
-      2.0 * static_cast<double>(rows) * (trains ? 3.0 : 1.0) + (trains ? kFlopsPerUpdate : 0.0);
+  // The backward pass computes two more products of the same size for every forward product.
+  const double flops_per_weight = 2.0 * static_cast<double>(rows) * (graph.differentiates ? 3.0 : 1.0) +
+                                  (graph.stepped.empty() ? 0.0 : kFlopsPerUpdate);
   // In double: it may be more than an integer holds.
   const double flops = flops_per_weight * graph.multiply_adds + flops_beside_dense(graph, rows);
   return static_cast<int>(std::clamp(flops / kFlopsPerThread, 1.0, static_cast<double>(most)));
@@ -73,9 +72,9 @@ PredictionTeams divide_prediction(const graph::Graph& graph, int64_t rows, int t
 
 bool feeds_all(int64_t extent, int threads) { return divide_up(extent, kLineFloats) >= threads; }
 
-Split split_dense(graph::Mode mode, int64_t max_rows, int64_t units, int threads) {
+Split split_dense(const graph::Graph& graph, int64_t max_rows, int64_t units, int threads) {
   if (threads == 1) return Split::over(kSamples);
-  const bool by_unit = graph::may_differentiate(mode) ? feeds_all(units, threads) : !feeds_all(max_rows, threads);
+  const bool by_unit = graph.differentiates ? feeds_all(units, threads) : !feeds_all(max_rows, threads);
   return by_unit ? Split::over('n') : Split::over(kSamples);
 }
 

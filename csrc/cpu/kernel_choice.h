@@ -48,7 +48,7 @@ bool feeds_all(int64_t extent, int threads);
 
 /// Whether threads share a dense layer's units (n) in the forward pass; else they share the samples. Samples are
 /// independent: with enough of them, a prediction needs no barrier between layers.
-Split split_dense(graph::Mode mode, int64_t max_rows, int64_t units, int threads);
+Split split_dense(const graph::Graph& graph, int64_t max_rows, int64_t units, int threads);
 
 /// How steps that touch each weight of a variable once are divided: like the gradient of a dense layer's kernel.
 Split split_weights(const Variable& variable, int threads);

@@ -161,7 +161,7 @@ ValueId Scheduler::packing_scratch(int64_t rows) {
   const bool more = rows > kBlockRows;
   ValueId& scratch = packing_[more ? 1 : 0];
   if (scratch == kNoValue) {
-    const int64_t gradient = training() ? kGradientRows * kGradientStride : 0;
+    const int64_t gradient = differentiates() ? kGradientRows * kGradientStride : 0;
     scratch = add_thread_scratch(1, packing_floats(more ? rows : kBlockRows) + gradient);
   }
   return scratch;

@@ -26,7 +26,7 @@ class Scheduler {
   // ---- What is known -------------------------------------------------------------------------------------------
   const graph::Graph& graph() const { return schedule_.graph(); }
   const graph::Value& value(ValueId id) const { return schedule_.values_[static_cast<size_t>(id)]; }
-  bool training() const { return graph::may_differentiate(graph().mode()); }
+  bool differentiates() const { return graph().differentiates; }
   bool predicts() const { return graph::predicts(graph().mode()); }
   bool compressed() const { return schedule_.compressed(); }
   int threads() const { return schedule_.threads(); }

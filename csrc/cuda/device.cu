@@ -49,7 +49,7 @@ Batch batch_at(const RunArguments& arguments, graph::Mode mode, int64_t index) {
   const bool predicts = graph::predicts(mode);
   batch.draw = predicts ? arguments.first_iteration : iteration;
   batch.first_draw = predicts ? batch.first : 0;
-  if (!graph::may_differentiate(mode)) return batch;
+  if (!arguments.learning_rates) return batch;
   const OptimizerSpec& optimizer = arguments.training->optimizer;
   const int64_t number = (iteration - 1) / optimizer.accumulate + 1;
   batch.steps_weights = iteration % optimizer.accumulate == 0;

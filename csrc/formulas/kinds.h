@@ -301,6 +301,13 @@ struct OptimizerStep {
   const void* coefficients = nullptr;  // the constants of a fused optimizer, made once for all products; or null
 };
 
+/// What becomes of the numbers along axes of an array: their sum, extreme or product, or the index of an extreme.
+enum class Reduction { kSum, kMaximum, kMinimum, kProduct, kArgMaximum, kArgMinimum };
+inline constexpr const char* kReductionNames[] = {"sum", "max", "min", "prod", "argmax", "argmin"};
+/// The first ones combine all numbers to one.
+inline constexpr int kCombiningReductions = 4;
+inline constexpr bool gives_index(Reduction r) { return static_cast<int>(r) >= kCombiningReductions; }
+
 /// Metrics that are the mean of one value per sample. Losses used as metrics run the kernels of losses.
 enum class Metric { kCategoricalAccuracy, kBinaryAccuracy, kTopKCategoricalAccuracy, kAccuracy };
 inline constexpr int kMetrics = 4;

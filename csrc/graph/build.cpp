@@ -45,7 +45,7 @@ class Assembly {
     } else {
       add_losses();
       add_metrics();
-      if (builder_.training()) add_backward();
+      if (builder_.is_training()) add_backward();
       builder_.finish();
       // The sums over the pass come last, where the barriers that others need have made the values visible.
       add_sums();
@@ -235,7 +235,7 @@ class Assembly {
     const ValueId x = from_activation ? logits_[i] : output.y_pred;
     output.losses = graph_->add_per_row(graph_->value(x).groups);
     if (spec.traced) return add_traced_loss(i);
-    if (builder_.training() || spec.host) output.gradient = graph_->add_like(x);
+    if (builder_.is_training() || spec.host) output.gradient = graph_->add_like(x);
     if (spec.host) {
       auto& host = graph_->add<HostLoss>();
       host.output = static_cast<int>(i);
@@ -254,13 +254,13 @@ class Assembly {
     loss.loss = from_activation ? from_logits(spec.kind) : formula(spec);
     if (gives_probabilities(loss.loss)) loss.y_pred = graph_->add_like(x);
     if (from_activation) output.y_pred = loss.y_pred;
-    if (output.row_mask != kNoValue && builder_.training()) mask_gradient(output);
+    if (output.row_mask != kNoValue && builder_.is_training()) mask_gradient(output);
   }
 
   void add_traced_loss(size_t i) {
     Output& output = graph_->outputs[i];
     const Array values = traced_losses_[i];
-    const Array gradient = builder_.training() ? add_array(*graph_, values.shape) : Array{};
+    const Array gradient = builder_.is_training() ? add_array(*graph_, values.shape) : Array{};
     auto& loss = graph_->add<TracedLoss>();
     loss.output = static_cast<int>(i);
     loss.values = values;

@@ -50,7 +50,9 @@ void Builder::change_before_reading(ValueId average, bool again) {
     }
   }
   last_.erase(std::remove_if(last_.begin(), last_.end(), changes_it), last_.end());
-  if (again && may_differentiate(graph_.mode())) read_again_.insert(average);
+  // Nodes to come of a function may ask for derivatives.
+  const bool may_differentiate = is_training() || graph_.mode() == Mode::kFunction;
+  if (again && may_differentiate) read_again_.insert(average);
 }
 
 ValueId Builder::array_of(ValueId value) {

@@ -29,12 +29,12 @@ class Builder {
 
   /// Samples of every batch; 0: any number.
   int64_t batch() const { return graph_.batch; }
-  bool training() const { return graph_.mode() == Mode::kTrain; }
+  bool is_training() const { return graph_.mode() == Mode::kTrain; }
   bool predicts() const { return graph::predicts(graph_.mode()); }
   /// Whether dropout and its like are in force.
   bool drops_out() const {
     if (infers) return false;
-    return training() || graph_.mode() == Mode::kSample || (graph_.mode() == Mode::kFunction && trains);
+    return is_training() || graph_.mode() == Mode::kSample || (graph_.mode() == Mode::kFunction && trains);
   }
   /// The same for a layer that may be called with training=True whatever the batch is for.
   bool adds_noise() const { return drops_out() || trains; }

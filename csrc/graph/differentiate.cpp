@@ -106,6 +106,7 @@ ValueId Differentiation::new_gradient(ValueId variable) {
 }
 
 void Differentiation::run(size_t count) {
+  graph_.differentiates = true;
   for (size_t i = count; i-- > 0;) {
     const Operation& operation = *graph_.operations()[i];
     const auto operands = operation.operands();

@@ -4,7 +4,8 @@
 #include <utility>
 
 namespace engine::graph {
-Graph::Graph(Mode mode, const Variables& variables) : mode_(mode), variables_(variables) {
+Graph::Graph(Mode mode, const Variables& variables)
+    : differentiates(mode == Mode::kTrain), mode_(mode), variables_(variables) {
   for (size_t v = 0; v < variables_.all.size(); ++v) {
     Value value;
     value.kind = Value::Kind::kVariable;

@@ -19,9 +19,6 @@ enum class Mode { kTrain, kEvaluate, kPredict, kSample, kFunction };
 /// Whether the graph has neither losses nor metrics.
 inline bool predicts(Mode mode) { return mode == Mode::kPredict || mode == Mode::kSample || mode == Mode::kFunction; }
 
-/// Whether the graph may have gradients.
-inline bool may_differentiate(Mode mode) { return mode == Mode::kTrain || mode == Mode::kFunction; }
-
 /// One output of the model, and what belongs to it; kNoValue where the mode has no such value.
 struct Output {
   ValueId y_pred = kNoValue;    // what the caller and the metrics see
@@ -81,6 +78,7 @@ class Graph {
   std::vector<int> stepped;
   int64_t batch = 0;  // samples of every batch; 0: any number
   bool has_host_operations = false;
+  bool differentiates;  // whether there is a backward pass: in trainings, and in functions that ask for derivatives
   bool joins_samples_in_training = false;  // whether the outputs of a sample depend on the other samples of the batch
   bool joins_samples = false;              // the same, in predictions, too
   double multiply_adds = 0.0;              // of the forward products, for one sample

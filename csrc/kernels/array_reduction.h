@@ -2,29 +2,12 @@
 // kLineFloats lanes, which are combined in a tree, and runs of more than kReducedRun numbers piece by piece; rows are
 // combined one after the other.
 #pragma once
-#include "formulas/rounding.h"
+#include "formulas/reductions.h"
 #include "kernels/simd.h"
 #include "kernels/table.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
-
-struct Total {
-  static constexpr float kNeutral = 0.0f;
-  static ENGINE_INLINE vf combine(vf a, vf b) { return a + b; }
-};
-struct Product {
-  static constexpr float kNeutral = 1.0f;
-  static ENGINE_INLINE vf combine(vf a, vf b) { return a * b; }
-};
-struct Maximum {
-  static constexpr float kNeutral = -kInfinity;
-  static ENGINE_INLINE vf combine(vf a, vf b) { return maximum(a, b); }
-};
-struct Minimum {
-  static constexpr float kNeutral = kInfinity;
-  static ENGINE_INLINE vf combine(vf a, vf b) { return minimum(a, b); }
-};
 
 /// Up to kReducedRun numbers: number j is in lane j mod kLineFloats.
 template <class Kind>
@@ -59,7 +42,7 @@ void reduce_rows(const ReduceRowsArgs& op) {
     for (int64_t j = kReducedRun; j < op.n; j += kReducedRun) {
       const int64_t left = op.n - j;
       const float piece = reduce_piece<Kind>(x + j, left < kReducedRun ? left : kReducedRun);
-      total = Kind::combine(broadcast(total), broadcast(piece))[0];
+      total = Kind::combine(total, piece);
     }
     op.y[i] = total;
   }

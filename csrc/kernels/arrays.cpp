@@ -7,8 +7,8 @@ namespace engine::ENGINE_ISA {
 namespace {
 
 template <class... Kinds>
-void fill_reductions(KernelTable& table) {
-  static_assert(sizeof...(Kinds) == kReductions);
+void fill_reductions(KernelTable& table, Types<Kinds...>) {
+  static_assert(sizeof...(Kinds) == kCombiningReductions);
   int i = 0, j = 0;
   ((table.reduce_rows[i++] = reduce_rows<Kinds>), ...);
   ((table.combine_rows[j++] = combine_rows<Kinds>), ...);
@@ -18,7 +18,7 @@ void fill_reductions(KernelTable& table) {
 
 void fill_arrays(KernelTable& table) {
   table.run_map = run_map;
-  fill_reductions<Total, Maximum, Minimum, Product>(table);
+  fill_reductions(table, Reductions{});
   table.extreme_rows = extreme_rows;
   table.accumulate_rows = accumulate_rows;
 }

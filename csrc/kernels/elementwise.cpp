@@ -32,9 +32,6 @@ void fill_elementwise(KernelTable& table) {
   table.truncated_normal_numbers = truncated_normal_numbers;
   table.add = add;
   table.transpose = transpose;
-  table.exp = exp_block;
-  table.log = log_block;
-  table.fma = fma_block;
 }
 
 }  // namespace engine::ENGINE_ISA

@@ -1,9 +1,8 @@
 // Kernels that visit each element once: sums of two arrays, dropout, transposition, the search for values that are not
-// finite, exp and log.
+// finite.
 #pragma once
 #include <type_traits>
 
-#include "formulas/elementary.h"
 #include "kernels/blocks.h"
 #include "kernels/microtile.h"
 #include "kernels/random.h"
@@ -83,18 +82,6 @@ int64_t first_nonfinite(const NonFiniteArgs& op) {
 template <>
 int64_t first_nonfinite<uint8_t>(const NonFiniteArgs&) {
   return -1;
-}
-
-void exp_block(const ElementwiseArgs& op) {
-  for_block(op.rows, op.columns, op.ld, [&](int64_t at) { store(op.y + at, exp(load(op.x + at))); });
-}
-
-void log_block(const ElementwiseArgs& op) {
-  for_block(op.rows, op.columns, op.ld, [&](int64_t at) { store(op.y + at, log(load(op.x + at))); });
-}
-
-void fma_block(const float* a, const float* b, const float* c, float* out, int64_t n) {
-  for (int64_t i = 0; i < n; i += kWidth) store(out + i, fma(load(a + i), load(b + i), load(c + i)));
 }
 
 }  // namespace

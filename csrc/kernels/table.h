@@ -603,9 +603,6 @@ struct MapBlock {
 /// The most numbers that are reduced in lanes; a longer run is reduced piece by piece.
 inline constexpr int64_t kReducedRun = 4096;
 
-/// What combines the numbers that are reduced, in the order of graph::Reduce::Kind.
-inline constexpr int kReductions = 4;
-
 /// y (rows,) = the sum, maximum, minimum or product of each row of x (rows, n).
 struct ReduceRowsArgs {
   const float* x;
@@ -700,9 +697,6 @@ struct KernelTable {
   void (*normal_noise)(const NoiseArgs&);
   void (*add)(const ElementwiseArgs&);  // y = x + saved
   void (*transpose)(const TransposeArgs&);
-  void (*exp)(const ElementwiseArgs&);
-  void (*log)(const ElementwiseArgs&);
-  void (*fma)(const float* a, const float* b, const float* c, float* out, int64_t n);  // n: multiple of kLineFloats
 
   // Rows of a data set
   void (*gather[kRowTypes])(const GatherArgs&);
@@ -740,8 +734,8 @@ struct KernelTable {
 
   // Traced functions
   void (*run_map)(const MapBlock&);
-  void (*reduce_rows[kReductions])(const ReduceRowsArgs&);
-  void (*combine_rows[kReductions])(const CombineRowsArgs&);
+  void (*reduce_rows[kCombiningReductions])(const ReduceRowsArgs&);
+  void (*combine_rows[kCombiningReductions])(const CombineRowsArgs&);
   void (*extreme_rows)(const ExtremeRowsArgs&);
   void (*accumulate_rows)(const AccumulateRowsArgs&);
   void (*uniform_numbers)(const RandomNumbersArgs&);

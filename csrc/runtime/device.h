@@ -98,7 +98,7 @@ struct RunArguments {
   const DatasetCopy* copy = nullptr;   // what the device made of `data` before the run; null: nothing
   const int32_t* order = nullptr;      // data set row of each sample of the pass; null: in their order
   int64_t batch_size = 1;
-  const double* learning_rates = nullptr;  // of batch `first_batch` and those after it
+  const double* learning_rates = nullptr;  // of batch `first_batch` and those after it; null where none is read
   int64_t first_batch = 0;
   int64_t first_iteration = 1;              // optimizer step of batch `first_batch`, from 1
   const ArgumentView* arguments = nullptr;  // of a function

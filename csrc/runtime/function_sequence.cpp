@@ -1,5 +1,6 @@
 #include "runtime/function_sequence.h"
 
+#include <algorithm>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -49,11 +50,21 @@ int64_t FunctionSequence::result_numbers(size_t function, size_t result) const {
   return graph::element_count(model.shape_of(model.spec().results[result]), 1);
 }
 
-FunctionSequence::Frame FunctionSequence::make_frame(size_t function, const Calls& calls) const {
+/// Whether all arguments of a function are float32 numbers that lie side by side.
+bool FunctionSequence::lie_as_read(size_t function, const Data& data) const {
+  const std::vector<Source>& sources = functions_[function].arguments;
+  return std::all_of(sources.begin(), sources.end(), [&](const Source& source) {
+    if (source.kind == Source::Kind::kResult) return true;
+    if (source.kind == Source::Kind::kConstant) return source.constant.type == RowType::kFloat32;
+    return !data.order && data.arrays[source.array].type == RowType::kFloat32;
+  });
+}
+
+FunctionSequence::Frame FunctionSequence::make_frame(size_t function, const Data& data, const Calls& calls) const {
   Program& program = *functions_[function].program;
   const graph::ModelSpec& spec = program.model().spec();
   Frame frame;
-  frame.workspace = program.lease_function(false);
+  frame.workspace = program.lease_function(lie_as_read(function, data));
   frame.arguments.resize(functions_[function].arguments.size());
   for (size_t r = 0; r < spec.results.size(); ++r) {
     const int64_t numbers = result_numbers(function, r);
@@ -67,7 +78,7 @@ FunctionSequence::Frame FunctionSequence::make_frame(size_t function, const Call
 
 void FunctionSequence::run(const Data& data, const std::vector<Calls>& calls, int64_t batches) const {
   std::vector<Frame> frames;
-  for (size_t f = 0; f < functions_.size(); ++f) frames.push_back(make_frame(f, calls[f]));
+  for (size_t f = 0; f < functions_.size(); ++f) frames.push_back(make_frame(f, data, calls[f]));
   const auto view_of = [&](const Source& source, int64_t first) -> ArgumentView {
     switch (source.kind) {
       case Source::Kind::kBatch:

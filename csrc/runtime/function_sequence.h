@@ -55,7 +55,8 @@ class FunctionSequence {
 
   /// Numbers in a result of a function.
   int64_t result_numbers(size_t function, size_t result) const;
-  Frame make_frame(size_t function, const Calls& calls) const;
+  bool lie_as_read(size_t function, const Data& data) const;
+  Frame make_frame(size_t function, const Data& data, const Calls& calls) const;
 
   std::vector<Function> functions_;
 };

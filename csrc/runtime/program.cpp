@@ -1,6 +1,7 @@
 #include "runtime/program.h"
 
 #include <algorithm>
+#include <map>
 #include <mutex>
 #include <new>
 #include <stdexcept>
@@ -51,6 +52,12 @@ class ReadableArguments {
   std::vector<ArgumentView> views_;
   std::vector<Arena> copies_;
 };
+
+/// Whether `kept` would have too many keys with this one.
+template <class Key, class Value>
+bool is_full(const std::map<Key, Value>& kept, const Key& key) {
+  return kept.size() + 1 - kept.count(key) > kKeptSizes;
+}
 
 }  // namespace
 
@@ -182,7 +189,7 @@ struct Program::GiveBack {
     const int64_t size = owned->executable->scratch_floats();
     if (size > kKeptFloats) return;
     const std::lock_guard<std::mutex> lock(short_lock());
-    if (pool->free.size() > kKeptSizes || pool->kept + size > kKeptFloats) {
+    if (is_full(pool->free, key) || pool->kept + size > kKeptFloats) {
       pool->free.swap(dropped);
       pool->kept = 0;
     }
@@ -232,11 +239,12 @@ std::shared_ptr<Workspace> Program::lease(graph::Mode mode, const CompileOptions
     const std::lock_guard<std::mutex> state(short_lock());
     pool = pool_;
     training = training_;
-    executable = pool->executables[key].lock();
-    auto& free = pool->free[key];
-    if (!free.empty()) {
-      workspace = std::move(free.back());
-      free.pop_back();
+    const auto compiled = pool->executables.find(key);
+    if (compiled != pool->executables.end()) executable = compiled->second.lock();
+    const auto free = pool->free.find(key);
+    if (free != pool->free.end() && !free->second.empty()) {
+      workspace = std::move(free->second.back());
+      free->second.pop_back();
       pool->kept -= workspace->executable->scratch_floats();
     }
   }
@@ -244,7 +252,7 @@ std::shared_ptr<Workspace> Program::lease(graph::Mode mode, const CompileOptions
     if (!executable) {
       executable = device_.compile(graph_of(*pool, training.get(), mode), options);
       const std::lock_guard<std::mutex> state(short_lock());
-      if (pool->executables.size() > kKeptSizes) pool->executables.clear();
+      if (is_full(pool->executables, key)) pool->executables.clear();
       pool->executables[key] = executable;
     }
     Arena scratch = device_.allocate(executable->scratch_floats());

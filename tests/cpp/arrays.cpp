@@ -2,7 +2,6 @@
 #include <string>
 
 #include "cases.h"
-#include "graph/operations/reduction.h"
 #include "kernels/table.h"
 
 namespace engine::test {
@@ -28,8 +27,8 @@ void add_reductions(const KernelTable& kernels, Digests& digests) {
   Random random(22);
   for (const int64_t n : {1, 3, 15, 16, 17, 100, 5000}) {
     const Matrix x(5, n, random, 0.5f, 1.5f);
-    for (int kind = 0; kind < kReductions; ++kind) {
-      Digest& digest = digests[std::string("reduction ") + graph::Reduce::kNames[kind]];
+    for (int kind = 0; kind < kCombiningReductions; ++kind) {
+      Digest& digest = digests[std::string("reduction ") + kReductionNames[kind]];
       const Matrix y(1, n), row_results(1, 5);
       kernels.reduce_rows[kind]({x.data(), x.ld(), 5, n, row_results.data()});
       row_results.add_to(digest);

@@ -273,25 +273,6 @@ int optimizers(const KernelTable& kernels, Types<Opts...>) {
   return comparison.report();
 }
 
-int elementary_functions(const KernelTable& kernels) {
-  Random random(9);
-  Comparison comparison("exp, log, multiply-add");
-  const Matrix x = inputs(random), b = inputs(random), y(9, 333);
-  const ElementwiseArgs op{x.data(), y.data(), nullptr, x.ld(), x.all_rows(), x.all_columns()};
-  const auto compare = [&](const auto& f) {
-    for (int64_t i = 0; i < x.rows(); ++i) {
-      for (int64_t j = 0; j < x.columns(); ++j) comparison.expect(f(i, j), y.at(i, j));
-    }
-  };
-  kernels.exp(op);
-  compare([&](int64_t i, int64_t j) { return formulas::exp(x.at(i, j)); });
-  kernels.log(op);
-  compare([&](int64_t i, int64_t j) { return formulas::log(x.at(i, j)); });
-  kernels.fma(x.data(), b.data(), x.data(), y.data(), x.rows() * x.ld());
-  compare([&](int64_t i, int64_t j) { return formulas::fma(x.at(i, j), b.at(i, j), x.at(i, j)); });
-  return comparison.report();
-}
-
 /// The instructions of maps, for numbers of all magnitudes and pairs of special ones.
 template <int... ops>
 int map_functions(const KernelTable& kernels, std::integer_sequence<int, ops...>) {
@@ -367,7 +348,7 @@ int random_numbers(const KernelTable& kernels) {
 }  // namespace
 
 int compare_formulas_in_float(const KernelTable& kernels) {
-  return elementary_functions(kernels) + elementwise_activations(kernels, formulas::ElementwiseActivations<float>{}) +
+  return elementwise_activations(kernels, formulas::ElementwiseActivations<float>{}) +
          row_activations(kernels, formulas::RowActivations{}) + losses(kernels, formulas::Losses{}) +
          optimizers(kernels, formulas::Optimizers<float>{}) + random_numbers(kernels) +
          map_functions(kernels, std::make_integer_sequence<int, kMapOps>{});

@@ -1,4 +1,4 @@
-// Multiply-adds and matrix products.
+// Multiply-adds, exp and log, which most formulas are made of, and matrix products.
 #include <string>
 #include <vector>
 
@@ -19,14 +19,15 @@ void add_math(const KernelTable& kernels, Digests& digests) {
     c.at(0, i) = random.between(-1.0f, 1.0f) * (i % 2 ? 0x1p-24f : 0x1p24f);
   }
   const Matrix y(1, kCount);
-  kernels.fma(a.data(), b.data(), c.data(), y.data(), kCount);
-  y.add_to(digests["fma"]);
   const Matrix x(1, kCount, random, -120.0f, 120.0f);
-  const ElementwiseArgs op{x.data(), y.data(), nullptr, x.ld(), x.all_rows(), x.all_columns()};
-  kernels.exp(op);
-  y.add_to(digests["exp"]);
-  kernels.log(op);
-  y.add_to(digests["log"]);
+  const MapRegister registers[] = {{a.data(), 1}, {b.data(), 1}, {c.data(), 1}, {x.data(), 1}, {y.data(), 1}};
+  const auto add = [&](const char* name, const MapBlockInstruction& step) {
+    kernels.run_map({&step, &step + 1, registers, kCount});
+    y.add_to(digests[name]);
+  };
+  add("fma", {MapOp::kMultiplyAdd, 4, 0, 1, 2});
+  add("exp", {MapOp::kExp, 4, 3, 3, 3});
+  add("log", {MapOp::kLog, 4, 3, 3, 3});
 }
 
 namespace {

@@ -260,7 +260,7 @@ class SumPartialsStep final : public Step {
 /// Whether an output is read by losses and metrics alone, in the same team.
 bool feeds_loss(const Scheduler& scheduler, ValueId y) {
   const auto& readers = scheduler.readers(y);
-  return scheduler.training() && scheduler.one_team() && !readers.empty() &&
+  return scheduler.differentiates() && scheduler.one_team() && !readers.empty() &&
          std::all_of(readers.begin(), readers.end(), [](const graph::Operation* reader) {
            return dynamic_cast<const graph::LossOfRows*>(reader) || dynamic_cast<const graph::MetricOfRows*>(reader) ||
                   dynamic_cast<const graph::MetricOfSums*>(reader);
@@ -292,7 +292,7 @@ void schedule_dense(Scheduler& scheduler, const graph::Dense& operation) {
       choose_dense(scheduler.most_rows(operation.y), x.columns, y.columns, scheduler.threads(), form.is_compressed());
   const ValueId packing =
       kernel == DenseKernel::kPackedBlocks ? scheduler.packing_scratch(scheduler.most_rows(operation.y)) : kNoValue;
-  const Split split = split_dense(scheduler.graph().mode(), scheduler.max_rows(), y.columns, scheduler.threads());
+  const Split split = split_dense(scheduler.graph(), scheduler.max_rows(), y.columns, scheduler.threads());
   scheduler.add<DenseStep>(operation, split, kernel, form, packing);
 }
 

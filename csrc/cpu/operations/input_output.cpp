@@ -46,7 +46,7 @@ void schedule_input(Scheduler& scheduler, const graph::ReadInput& operation) {
   const bool products = !readers.empty() && std::all_of(readers.begin(), readers.end(), is_product);
   const bool feeds_products = products && scheduler.one_team();
   const int64_t units = fewest_units(scheduler, operation.x), inputs = scheduler.value(operation.x).columns;
-  const Split forward = split_dense(scheduler.graph().mode(), scheduler.max_rows(), units, scheduler.threads());
+  const Split forward = split_dense(scheduler.graph(), scheduler.max_rows(), units, scheduler.threads());
   const bool copies = feeds_products && forward.shares('n') &&
                       pays_to_copy_rows(scheduler.max_rows(), inputs, units, scheduler.threads());
   auto& step = scheduler.add<ReadInputStep>(operation, copies ? Split::every_thread() : Split::over(kSamples));
@@ -56,12 +56,12 @@ void schedule_input(Scheduler& scheduler, const graph::ReadInput& operation) {
   step.feeds_products_alone = feeds_products && !scheduler.compressed();
   if (!step.feeds_products_alone) return;
   const bool all_rows = copies || scheduler.threads() == 1;
-  const bool sees_rows = all_rows || (!scheduler.training() && forward.shares(kSamples));
+  const bool sees_rows = all_rows || (!scheduler.differentiates() && forward.shares(kSamples));
   if (operation.offset == 0.0f && sees_rows && pays_to_find_zeros(units) && reads_whole_rows(scheduler)) {
     step.nonzeros.emplace(scheduler, operation.x);
     scheduler.set_sparse_scale(operation.scale);
   }
-  if (scheduler.training()) {
+  if (scheduler.differentiates()) {
     constexpr auto kFloats = static_cast<int64_t>(sizeof(void*) / sizeof(float));
     step.pointers = scheduler.add_thread_scratch(2, scheduler.max_rows() * kFloats);
   }
@@ -221,7 +221,7 @@ void ReadInputStep::prefetch_targets(const ThreadContext& thread) const {
 NonZerosScratch::NonZerosScratch(Scheduler& scheduler, ValueId x)
     : x_(x),
       scratch_(scheduler.add_thread_scratch(
-          1, NonZeros::scratch(scheduler.max_rows(), scheduler.value(x).columns, scheduler.training()))) {
+          1, NonZeros::scratch(scheduler.max_rows(), scheduler.value(x).columns, scheduler.differentiates()))) {
   const graph::Operation* first = nullptr;
   for (const graph::Operation* reader : scheduler.readers(x)) {  // in the order of the batch
     if (!first && dynamic_cast<const graph::Dense*>(reader)) first = reader;
@@ -281,9 +281,9 @@ NonZeros RecordNonzerosStep::nonzeros_of(const ThreadContext& thread) const {
 void record_nonzeros(Scheduler& scheduler, ValueId x) {
   if (scheduler.recording(x)) return;
   const int64_t units = fewest_units(scheduler, x);
-  const Split forward = split_dense(scheduler.graph().mode(), scheduler.max_rows(), units, scheduler.threads());
+  const Split forward = split_dense(scheduler.graph(), scheduler.max_rows(), units, scheduler.threads());
   const bool all_rows = scheduler.threads() == 1 || forward.shares('n');
-  if (!scheduler.training() || !scheduler.one_team() || !all_rows || !pays_to_find_zeros(units)) return;
+  if (!scheduler.differentiates() || !scheduler.one_team() || !all_rows || !pays_to_find_zeros(units)) return;
   const int64_t inputs = scheduler.value(x).columns, rows = scheduler.max_rows();
   const ValueId records = scheduler.add_scratch(1, TeamRecords::scratch(rows, inputs, scheduler.threads()));
   const ValueId row = scheduler.add_thread_scratch(1, inputs + kLineFloats);

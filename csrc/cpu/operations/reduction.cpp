@@ -4,39 +4,16 @@
 #include "graph/operations/reduction.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "cpu/strides.h"
 #include "cpu/thresholds.h"
+#include "formulas/reductions.h"
 
 namespace engine::cpu {
 namespace {
 
-using Kind = graph::Reduce::Kind;
-
 /// Columns whose sums lie in the L1 cache while rows are added to them.
 constexpr int64_t kColumns = 512;
-
-bool is_extreme_index(Kind kind) { return kind == Kind::kArgMaximum || kind == Kind::kArgMinimum; }
-
-float neutral(Kind kind) {
-  constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  constexpr float kNeutral[] = {0.0f, -kInfinity, kInfinity, 1.0f};
-  return kNeutral[index(kind)];
-}
-
-float combine(Kind kind, float a, float b) {
-  switch (kind) {
-    case Kind::kMaximum:
-      return a != a || a >= b ? a : b;
-    case Kind::kMinimum:
-      return a != a || a <= b ? a : b;
-    case Kind::kProduct:
-      return a * b;
-    default:
-      return a + b;
-  }
-}
 
 /// The axes of a reduction, in the order of the input. The first of the kept axes has this thread's part alone.
 struct ReducedAxes {
@@ -116,27 +93,27 @@ Strided moved(const Strided& axes, float* data) {
 /// Combines numbers in order, in chains.
 class Chains {
  public:
-  explicit Chains(Kind kind) : kind_(kind), total_(neutral(kind)), chain_(total_) {}
+  explicit Chains(Reduction kind) : kind_(kind), total_(formulas::neutral(kind)), chain_(total_) {}
   void add(float number) {
-    chain_ = combine(kind_, chain_, number);
+    chain_ = formulas::combine(kind_, chain_, number);
     if (++length_ < kChain) return;
-    total_ = combine(kind_, total_, chain_);
-    chain_ = neutral(kind_);
+    total_ = formulas::combine(kind_, total_, chain_);
+    chain_ = formulas::neutral(kind_);
     length_ = 0;
   }
-  float total() const { return length_ > 0 ? combine(kind_, total_, chain_) : total_; }
+  float total() const { return length_ > 0 ? formulas::combine(kind_, total_, chain_) : total_; }
 
  private:
-  Kind kind_;
+  Reduction kind_;
   float total_, chain_;
   int64_t length_ = 0;
 };
 
 /// The numbers of the last axes, which lie anywhere, as if they were one run.
-float reduce_run(const ThreadContext& thread, Kind kind, const Strided& run) {
+float reduce_run(const ThreadContext& thread, Reduction kind, const Strided& run) {
   const auto kernel = thread.kernels.reduce_rows[index(kind)];
   const int last = run.last();
-  float result = neutral(kind);
+  float result = formulas::neutral(kind);
   if (run.axes == 1 && run.stride[last] == 1) {
     kernel({run.data, 0, 1, run.length[last], &result});
     return result;
@@ -147,7 +124,7 @@ float reduce_run(const ThreadContext& thread, Kind kind, const Strided& run) {
   const auto reduce = [&] {
     float piece;
     kernel({numbers, 0, 1, count, &piece});
-    result = has_result ? combine(kind, result, piece) : piece;
+    result = has_result ? formulas::combine(kind, result, piece) : piece;
     has_result = true;
     count = 0;
   };
@@ -162,7 +139,7 @@ float reduce_run(const ThreadContext& thread, Kind kind, const Strided& run) {
 }
 
 /// Rows that lie side by side, each of which is reduced to a number.
-void reduce_contiguous_rows(const ThreadContext& thread, Kind kind, const ReducedAxes& all) {
+void reduce_contiguous_rows(const ThreadContext& thread, Reduction kind, const ReducedAxes& all) {
   constexpr int64_t kRows = 256;
   const int last = all.kept.last();
   const int64_t step = all.kept_y.stride[last];
@@ -178,7 +155,7 @@ void reduce_contiguous_rows(const ThreadContext& thread, Kind kind, const Reduce
   }
 }
 
-void reduce_runs(const ThreadContext& thread, Kind kind, const ReducedAxes& all) {
+void reduce_runs(const ThreadContext& thread, Reduction kind, const ReducedAxes& all) {
   const bool contiguous = all.run.axes == 1 && (all.run.stride[0] == 1 || all.run.length[0] == 1);
   if (contiguous && all.reduced.axes == 1 && all.reduced.length[0] == 1) {
     return reduce_contiguous_rows(thread, kind, all);
@@ -194,21 +171,21 @@ void reduce_runs(const ThreadContext& thread, Kind kind, const ReducedAxes& all)
 }
 
 /// y (count,) with stride = `reduced` rows of columns, of which the first is at reduced.data
-void reduce_columns(const ThreadContext& thread, Kind kind, const Strided& reduced, int64_t stride, int64_t count,
+void reduce_columns(const ThreadContext& thread, Reduction kind, const Strided& reduced, int64_t stride, int64_t count,
                     float* y, int64_t y_stride) {
   alignas(kLineFloats * sizeof(float)) float total[kColumns], chain[kColumns], row[kColumns];
   const auto kernel = thread.kernels.combine_rows[index(kind)];
   const int64_t padded = round_up(count, kLineFloats);
   bool has_total = false;
-  std::fill_n(chain, padded, neutral(kind));
-  if (stride != 1) std::fill_n(row, padded, neutral(kind));
+  std::fill_n(chain, padded, formulas::neutral(kind));
+  if (stride != 1) std::fill_n(row, padded, formulas::neutral(kind));
   const int last = reduced.last();
   int64_t length = 0;
   const auto end_chain = [&] {
-    if (!has_total) std::fill_n(total, padded, neutral(kind));
+    if (!has_total) std::fill_n(total, padded, formulas::neutral(kind));
     has_total = true;
     kernel({chain, 0, 1, count, total});
-    std::fill_n(chain, padded, neutral(kind));
+    std::fill_n(chain, padded, formulas::neutral(kind));
     length = 0;
   };
   for (Walk<1> walk({&reduced}, last); !walk.done(); walk.next()) {
@@ -253,7 +230,7 @@ void for_columns(const ReducedAxes& all, F&& f) {
 /// The first place in a contiguous run where its extreme is, which the kernel finds first.
 float extreme_index_of_run(const ThreadContext& thread, const float* x, int64_t n, bool smallest) {
   float most;
-  thread.kernels.reduce_rows[index(smallest ? Kind::kMinimum : Kind::kMaximum)]({x, 0, 1, n, &most});
+  thread.kernels.reduce_rows[index(smallest ? Reduction::kMinimum : Reduction::kMaximum)]({x, 0, 1, n, &most});
   int64_t at = 0;
   if (most == most) {
     while (x[at] != most) ++at;
@@ -296,7 +273,7 @@ void find_extremes(const ThreadContext& thread, bool smallest, const ReducedAxes
 
 void reduce(const graph::Reduce& op, const ThreadContext& thread) {
   const ReducedAxes all = find_axes(op, thread);
-  if (is_extreme_index(op.kind)) return find_extremes(thread, op.kind == Kind::kArgMinimum, all);
+  if (gives_index(op.kind)) return find_extremes(thread, op.kind == Reduction::kArgMinimum, all);
   if (all.has_run) return reduce_runs(thread, op.kind, all);
   for_columns(all, [&](float* x, float* y, int64_t columns, int64_t x_step, int64_t y_step) {
     reduce_columns(thread, op.kind, moved(all.reduced, x), x_step, columns, y, y_step);

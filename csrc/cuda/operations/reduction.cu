@@ -3,12 +3,11 @@
 
 #include "cuda/arrays.h"
 #include "cuda/warp_rows.h"
+#include "formulas/reductions.h"
 #include "graph/operations/reduction.h"
 
 namespace engine::cuda {
 namespace {
-
-using Kind = graph::Reduce::Kind;
 
 /// Whether each axis of x is reduced.
 struct ReducedAxes {
@@ -37,37 +36,10 @@ __device__ const DividedAxes& divided_axes(const Array& x, const ReducedAxes& ax
   });
 }
 
-__device__ float neutral(Kind kind) {
-  switch (kind) {
-    case Kind::kMaximum:
-      return -formulas::kInfinity;
-    case Kind::kMinimum:
-      return formulas::kInfinity;
-    case Kind::kProduct:
-      return 1.0f;
-    default:
-      return 0.0f;
-  }
-}
-
-/// A NaN among the numbers of an extreme gives a NaN.
-__device__ float combine(Kind kind, float a, float b) {
-  switch (kind) {
-    case Kind::kMaximum:
-      return a != a || a >= b ? a : b;
-    case Kind::kMinimum:
-      return a != a || a <= b ? a : b;
-    case Kind::kProduct:
-      return a * b;
-    default:
-      return a + b;
-  }
-}
-
 /// The numbers of the lanes of a warp combined, in pairs: every lane gets the same bits.
-__device__ float combined_in_warp(Kind kind, float x) {
+__device__ float combined_in_warp(Reduction kind, float x) {
   for (int distance = kWarp / 2; distance > 0; distance /= 2) {
-    x = combine(kind, x, __shfl_xor_sync(0xffffffffu, x, distance));
+    x = formulas::combine(kind, x, __shfl_xor_sync(0xffffffffu, x, distance));
   }
   return x;
 }
@@ -115,7 +87,7 @@ struct Reduce {
   Array x;
   float* y;
   ReducedAxes axes;
-  Kind kind;
+  Reduction kind;
   Sharing sharing;
   int64_t max_results, max_slices;
 
@@ -133,8 +105,10 @@ struct Reduce {
       const float* const numbers = x.data + all.kept.offset(i % size.results);
       const int64_t begin = i / size.results * sharing.slice;
       const int64_t end = slices > 1 && begin + sharing.slice < size.numbers ? begin + sharing.slice : size.numbers;
-      float total = neutral(kind);
-      for (int64_t n = begin + lane; n < end; n += step) total = combine(kind, total, numbers[all.reduced.offset(n)]);
+      float total = formulas::neutral(kind);
+      for (int64_t n = begin + lane; n < end; n += step) {
+        total = formulas::combine(kind, total, numbers[all.reduced.offset(n)]);
+      }
       return total;
     };
     if (!sharing.by_warp) {
@@ -154,7 +128,7 @@ struct ReduceSlices {
   const float* partial;  // (slices, results)
   float* y;
   ReducedAxes axes;
-  Kind kind;
+  Reduction kind;
   Sharing sharing;
   int64_t max_results;
 
@@ -164,9 +138,9 @@ struct ReduceSlices {
     const ReductionSize size(x, axes, batch);
     const int64_t slices = sharing.slices(size.numbers);
     for_each_by_warp(size.results, [&](int64_t i) {
-      float total = neutral(kind);
+      float total = formulas::neutral(kind);
       for (int64_t s = threadIdx.x % kWarp; s < slices; s += kWarp) {
-        total = combine(kind, total, partial[s * size.results + i]);
+        total = formulas::combine(kind, total, partial[s * size.results + i]);
       }
       total = combined_in_warp(kind, total);
       if (threadIdx.x % kWarp == 0) y[i] = total;
@@ -238,14 +212,14 @@ void schedule_extreme(Schedule& schedule, const graph::Reduce& op) {
     return FindExtreme{array_of(memory, op.x),
                        memory.scratch(op.y.value),
                        reduced_axes(op.axes),
-                       op.kind == Kind::kArgMinimum,
+                       op.kind == Reduction::kArgMinimum,
                        by_warp,
                        max_elements(memory, op.y)};
   });
 }
 
 void schedule_reduce(Schedule& schedule, const graph::Reduce& op) {
-  if (op.kind == Kind::kArgMaximum || op.kind == Kind::kArgMinimum) return schedule_extreme(schedule, op);
+  if (gives_index(op.kind)) return schedule_extreme(schedule, op);
   const Sharing sharing = sharing_of(op, schedule.max_rows());
   const int64_t slices = sharing.slices(numbers_of_result(op, schedule.max_rows()));
   const int64_t results = graph::element_count(op.y.shape, schedule.max_rows());

@@ -66,7 +66,7 @@ struct AssignAfterBatchLayer final : ArrayLayer {
   }
   ValueId build(Builder& builder, const std::vector<ValueId>& inputs) const override {
     if (!builder.variable_at(inputs[0])) refuse("what is assigned must be a weight");
-    if (builder.training() && builder.is_trainable(inputs[0])) refuse("a weight that is trained can't be assigned");
+    if (builder.is_training() && builder.is_trainable(inputs[0])) refuse("a weight that is trained can't be assigned");
     if (when != When::kAlways && builder.drops_out() != (when == When::kInTraining)) return inputs[0];
     AssignVariable assign;
     assign.x = with_strides(builder.graph(), {builder.array_of(inputs[1]), input_shapes[1]});

@@ -40,14 +40,16 @@ std::vector<Operand> Reduce::operands() const {
 
 void Reduce::find_loops(const Graph& graph) {
   const Value& value = graph.value(x.value);
-  by_column = kind == Kind::kSum && x.shape.size() == 2 && axes == std::vector<int>{0} &&
+  by_column = kind == Reduction::kSum && x.shape.size() == 2 && axes == std::vector<int>{0} &&
               has_sample_axis(x.shape, graph.batch) && value.kind == Value::Kind::kBatch &&
               x.shape[1] == Extent{value.columns, 0};
   const bool keeps_first = !x.shape.empty() && !reduces(0);
   rows = keeps_first && row_loop(graph, x) == row_loop(graph, y) ? row_loop(graph, y) : kWhole;
 }
 
-std::string Reduce::attributes() const { return std::string(kNames[static_cast<size_t>(kind)]) + " " + text_of(axes); }
+std::string Reduce::attributes() const {
+  return std::string(kReductionNames[static_cast<size_t>(kind)]) + " " + text_of(axes);
+}
 
 namespace {
 
@@ -73,14 +75,14 @@ void Reduce::differentiate(Differentiation& gradients) const {
   const Shape kept = with_ones(x.shape, axes);
   const Array dy{dy_value, kept}, result{y.value, kept};
   switch (kind) {
-    case Kind::kSum: {
+    case Reduction::kSum: {
       MapCode code;
       code.inputs = 1;
       code.add_copy(0);
       return gradients.contribute(x, add_map(graph, {dy}, x.shape, code, x.value));
     }
-    case Kind::kMaximum:
-    case Kind::kMinimum: {
+    case Reduction::kMaximum:
+    case Reduction::kMinimum: {
       // Elements that are equally extreme get equal parts, as in JAX.
       const Array chosen = add_map(graph, MapOp::kEqual, x, result, x.shape);
       const Array count{add_sum(graph, chosen, axes).value, kept};
@@ -89,10 +91,10 @@ void Reduce::differentiate(Differentiation& gradients) const {
       code.add(MapOp::kMultiply, code.add(MapOp::kDivide, 0, 2), 1);
       return gradients.contribute(x, add_map(graph, {dy, chosen, count}, x.shape, code, x.value));
     }
-    case Kind::kProduct:
+    case Reduction::kProduct:
       return gradients.contribute(x, add_product_gradient(graph, x, with_strides(graph, {dy_value, y.shape}), axes));
-    case Kind::kArgMaximum:
-    case Kind::kArgMinimum:
+    case Reduction::kArgMaximum:
+    case Reduction::kArgMinimum:
       return;
   }
 }
@@ -155,7 +157,7 @@ void CumulativeSum::differentiate(Differentiation& gradients) const {
   gradients.contribute(x, add_cumulative_sum(gradients.graph(), {dy, y.shape}, axis, !reverse));
 }
 
-Array add_reduce(Graph& graph, Reduce::Kind kind, const Array& x, const std::vector<int>& axes) {
+Array add_reduce(Graph& graph, Reduction kind, const Array& x, const std::vector<int>& axes) {
   const Array read = with_strides(graph, x), y = add_array(graph, without(x.shape, axes));
   auto& reduce = graph.add<Reduce>();
   reduce.kind = kind;
@@ -167,7 +169,7 @@ Array add_reduce(Graph& graph, Reduce::Kind kind, const Array& x, const std::vec
 }
 
 Array add_sum(Graph& graph, const Array& x, const std::vector<int>& axes) {
-  return add_reduce(graph, Reduce::Kind::kSum, x, axes);
+  return add_reduce(graph, Reduction::kSum, x, axes);
 }
 
 Shape with_ones(const Shape& shape, const std::vector<int>& axes) {
@@ -189,13 +191,12 @@ Array sum_to(Graph& graph, const Array& dy, const Shape& shape) {
 namespace {
 
 struct ReduceLayer final : ArrayLayer {
-  Reduce::Kind kind = Reduce::Kind::kSum;
+  Reduction kind = Reduction::kSum;
   std::vector<int> axes;
 
   void check() const override {
     require_inputs(1);
-    const bool one = kind != Reduce::Kind::kArgMaximum && kind != Reduce::Kind::kArgMinimum;
-    require(one || axes.size() == 1, "the place of an extreme is looked for along one axis");
+    require(!gives_index(kind) || axes.size() == 1, "the place of an extreme is looked for along one axis");
     require(!axes.empty() && shape == without(input_shapes[0], axes), "a reduction keeps the other axes");
   }
   Array build_array(Builder& builder, const std::vector<Array>& inputs) const override {
@@ -223,7 +224,7 @@ struct CumulativeSumLayer final : ArrayLayer {
 std::shared_ptr<Layer> read_reduce(const Attributes& attributes) {
   auto layer = std::make_shared<ReduceLayer>();
   layer->read_shapes(attributes);
-  layer->kind = attributes.choice<Reduce::Kind>("reduction", Reduce::kNames);
+  layer->kind = attributes.choice<Reduction>("reduction", kReductionNames);
   layer->axes = layer->read_axes(attributes);
   return layer;
 }

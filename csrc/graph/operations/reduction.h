@@ -2,6 +2,7 @@
 #pragma once
 #include <vector>
 
+#include "formulas/kinds.h"
 #include "graph/array_layer.h"
 #include "graph/operation.h"
 
@@ -9,10 +10,7 @@ namespace engine::graph {
 
 /// y = x summed (or otherwise combined) over some of its axes. The shape of y has the other axes of x.
 struct Reduce final : Operation {
-  enum class Kind { kSum, kMaximum, kMinimum, kProduct, kArgMaximum, kArgMinimum };
-  static constexpr const char* kNames[] = {"sum", "max", "min", "prod", "argmax", "argmin"};
-
-  Kind kind = Kind::kSum;
+  Reduction kind = Reduction::kSum;
   Array x, y;
   std::vector<int> axes;   // ascending; the argument of an extreme has one
   bool by_column = false;  // whether x is (b, n), and threads share the columns of the sums over b
@@ -59,7 +57,7 @@ struct CumulativeSum final : Operation {
 };
 
 /// Appends a `Reduce`, and returns its output.
-Array add_reduce(Graph& graph, Reduce::Kind kind, const Array& x, const std::vector<int>& axes);
+Array add_reduce(Graph& graph, Reduction kind, const Array& x, const std::vector<int>& axes);
 
 /// The sum over `axes`.
 Array add_sum(Graph& graph, const Array& x, const std::vector<int>& axes);

@@ -42,28 +42,14 @@ class Kernels {
  public:
   explicit Kernels(const std::string& isa) : table_(cpu::kernels_for(isa)) {}
 
-  FloatArray fma(const FloatArray& a, const FloatArray& b, const FloatArray& c) const {
-    expect_size(a, a.size(), "a");
-    expect_size(b, a.size(), "b");
-    expect_size(c, a.size(), "c");
-    const FloatArray pa = pad(a), pb = pad(b), pc = pad(c), out = padded(1, a.size());
-    const cpu::DenormalsAreZero guard;
-    table_.fma(pa.data(), pb.data(), pc.data(), values(out), round_up(a.size(), kLineFloats));
-    return FloatArray(py::object(out[py::int_(0)]));
-  }
-
   FloatArray unary(const std::string& function, const FloatArray& x, const py::sequence& parameters) const {
+    if (function == "exp" || function == "log") return map(function, x, x, x);
     expect_size(x, x.size(), "x");
     const FloatArray in = pad(x), out = padded(1, x.size());
     ElementwiseArgs op{in.data(), values(out), nullptr, leading(in), all(1), lines(x.size())};
     constexpr const char* kSuffix = "_gradient";
     const size_t cut = function.rfind(kSuffix);
     const bool gradient = cut != std::string::npos && cut + std::strlen(kSuffix) == function.size();
-    if (function == "exp" || function == "log") {
-      const cpu::DenormalsAreZero guard;
-      (function == "exp" ? table_.exp : table_.log)(op);
-      return FloatArray(py::object(out[py::int_(0)]));
-    }
     float constants[kMaxActivationParameters];
     const std::string name = gradient ? function.substr(0, cut) : function;
     py::dict layer;
@@ -278,7 +264,6 @@ void register_kernels(py::module_& m) {
   py::class_<Kernels> type(m, "Kernels");
   def_init<const std::string&>(type, py::arg("isa"));
   type.def_static("padded", &padded, py::arg("rows"), py::arg("cols"))
-      .def("fma", &Kernels::fma, py::arg("a"), py::arg("b"), py::arg("c"))
       .def("unary", &Kernels::unary, py::arg("function"), py::arg("x"), py::arg("parameters") = py::tuple())
       .def("map", &Kernels::map, py::arg("function"), py::arg("a"), py::arg("b"), py::arg("c"))
       .def("dense_forward", &Kernels::dense_forward, py::arg("activation"), py::arg("x"), py::arg("kernel"),
