@@ -8,6 +8,7 @@
 #include "graph/operations/contraction.h"
 #include "graph/operations/embedding.h"
 #include "graph/operations/map.h"
+#include "graph/operations/reduction.h"
 #include "kernels/packed_blocks.h"
 #include "runtime/batch_sizes.h"
 
@@ -18,14 +19,16 @@ double numbers_of(const graph::Shape& shape, int64_t rows) {
   return static_cast<double>(graph::element_count(shape, rows));
 }
 
-/// Floating-point operations of a batch in products of arrays, in maps and in steps of whole tables, gradients
-/// included.
+/// Floating-point operations of a batch in products of arrays, in maps and reductions, and in steps of whole tables,
+/// gradients included.
 double flops_beside_dense(const graph::Graph& graph, int64_t rows) {
   double flops = 0.0;
   for (const auto& operation : graph.operations()) {
     if (const auto* map = dynamic_cast<const graph::Map*>(operation.get())) {
       flops +=
           kFlopsPerInstruction * numbers_of(map->y().shape, rows) * static_cast<double>(map->code.instructions.size());
+    } else if (const auto* reduction = dynamic_cast<const graph::Reduce*>(operation.get())) {
+      flops += kFlopsPerReduced * numbers_of(reduction->x.shape, rows);
     } else if (const auto* product = dynamic_cast<const graph::Contraction*>(operation.get())) {
       double terms = 1.0;
       for (size_t i = 0; i < product->a_letters.size(); ++i) {

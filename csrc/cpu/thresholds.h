@@ -17,6 +17,9 @@ inline constexpr double kFlopsPerUpdate = 50.0;
 /// An instruction of a map for one number: 0.25 ns.
 inline constexpr double kFlopsPerInstruction = 50.0;
 
+/// A number that is added to a sum, or compared: 0.1 ns.
+inline constexpr double kFlopsPerReduced = 20.0;
+
 // ---- Work that is worth a thread or a barrier --------------------------------------------------------------------
 
 /// Multiply-adds of a product outside of any batch that one more thread is worth waking for.

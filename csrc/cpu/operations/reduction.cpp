@@ -287,7 +287,76 @@ Split split_reduce(const Scheduler& scheduler, const graph::Reduce& op) {
   return split_array(scheduler, op, op.y, op.rows);
 }
 
+// ---- All numbers of a large array -------------------------------------------------------------------------------
+
+/// The first of two steps, whose result is that of the one step `reduce`: each thread reduces some of the pieces that a
+/// run consists of (kernels/array_reduction.h).
+class ReducePiecesStep final : public Step {
+ public:
+  ReducePiecesStep(const graph::Reduce& op, ValueId pieces)
+      : Step(&op, Split::over(kAnyRows)), own_(op), pieces_(pieces) {
+    operands = {graph::reads(op.x.value, kWhole, kWhole), graph::writes(pieces, kAnyRows, kWhole)};
+  }
+
+  std::string kernel() const override { return "pieces"; }
+
+  void run(const ThreadContext& thread) const override {
+    const auto kernel = thread.kernels.reduce_rows[index(own_.kind)];
+    const Strided x = strided(own_.x, thread);
+    const int64_t numbers = x.numbers(), whole = numbers / kReducedRun;
+    const Range own = thread.range(kAnyRows, divide_up(numbers, kReducedRun));
+    float* const pieces = thread.data(pieces_);
+    const int64_t end = std::min(own.end, whole);
+    if (own.begin < end) {
+      kernel({x.data + own.begin * kReducedRun, kReducedRun, end - own.begin, kReducedRun, pieces + own.begin});
+    }
+    if (own.end > whole) kernel({x.data + whole * kReducedRun, 0, 1, numbers % kReducedRun, pieces + whole});
+  }
+
+ private:
+  const graph::Reduce& own_;
+  ValueId pieces_;
+};
+
+/// The second: one thread combines what the pieces gave, in their order.
+class CombinePiecesStep final : public Step {
+ public:
+  CombinePiecesStep(const graph::Reduce& op, ValueId pieces) : Step(&op, Split::one_thread()), own_(op), pieces_(pieces) {
+    operands = {graph::reads(pieces, kWhole, kWhole), graph::writes(op.y.value, kWhole, kWhole)};
+  }
+
+  std::string kernel() const override { return "combine pieces"; }
+
+  void run(const ThreadContext& thread) const override {
+    const float* const pieces = thread.data(pieces_);
+    float total = pieces[0];
+    const int64_t count = divide_up(strided(own_.x, thread).numbers(), kReducedRun);
+    for (int64_t i = 1; i < count; ++i) total = formulas::combine(own_.kind, total, pieces[i]);
+    *strided(own_.y, thread).data = total;
+  }
+
+ private:
+  const graph::Reduce& own_;
+  ValueId pieces_;
+};
+
+/// Whether threads share the pieces of all numbers of an array, which lie side by side.
+bool shares_pieces(const Scheduler& scheduler, const graph::Reduce& op) {
+  const bool reduces_all = op.axes.size() == op.x.shape.size() && !gives_index(op.kind);
+  return reduces_all && scheduler.threads() > 1 && scheduler.one_team() && !scheduler.is_copied(op.x.value) &&
+         scheduler.value(op.x.value).kind == graph::Value::Kind::kArray &&
+         graph::element_count(op.x.shape, scheduler.max_rows()) > kLargeInput &&
+         graph::element_count(op.x.shape, 1) > 0;
+}
+
 void schedule_reduce(Scheduler& scheduler, const graph::Reduce& op) {
+  if (shares_pieces(scheduler, op)) {
+    const int64_t most = graph::element_count(op.x.shape, scheduler.max_rows());
+    const ValueId pieces = scheduler.add_scratch(1, divide_up(most, kReducedRun));
+    scheduler.add<ReducePiecesStep>(op, pieces);
+    scheduler.add<CombinePiecesStep>(op, pieces);
+    return;
+  }
   scheduler.add<SimpleStep<graph::Reduce>>(op, split_reduce(scheduler, op), reduce);
 }
 

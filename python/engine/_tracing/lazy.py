@@ -428,6 +428,8 @@ def _present_traces() -> list[LazyTrace]:
 
     A thread may run in a copy of another thread's context, and so has the tapes of that one.
     """
+    if not of_thread.traces and open_recorder.get() is None:
+        return []
     # The copy is made at once: another thread may let go of a trace meanwhile.
     found = [reference() for reference in of_thread.traces.copy().values()]
     recorder = open_recorder.get()

@@ -45,9 +45,17 @@ class StepArrays(Arrays):
         self, structure: Any, *, indices: Mapping[Any, bool] = NO_INDICES, is_batch: bool = False
     ) -> None:
         self.structure, self._indices, self.is_batch = structure, indices, is_batch
-        self.flat: list[Any] = tree.flatten(structure)
-        self.rows = [array for array in self.flat if array is not None]
         self._checked = set[tuple[int, IndexRange | ExactIntegers]]()
+
+    @computed_once
+    def flat(self) -> list[Any]:
+        """The arrays, and None where one is left out, in the order of the structure."""
+        return tree.flatten(self.structure)
+
+    @computed_once
+    def rows(self) -> list[Any]:
+        """The arrays."""
+        return [array for array in self.flat if array is not None]
 
     @property
     def lazy(self) -> Sequence[LazyRows]:
@@ -146,9 +154,11 @@ class Stretch(NamedTuple):
     batches: int
 
     @staticmethod
-    def of_batch(batch: Any) -> Stretch:
+    def of_batch(arrays: list[Any]) -> Stretch:
         """Returns a single batch of arrays, which may have different lengths."""
-        return Stretch(StepArrays(batch), None, 0, 0, 1)
+        batch = StepArrays(arrays)
+        batch.flat = arrays
+        return Stretch(batch, None, 0, 0, 1)
 
     def rows_of(self, number: int, batch: int, count: int) -> Any:
         """Returns the rows of `count` batches, from `batch` on, of array `number` of the structure."""

@@ -35,6 +35,7 @@ class CompiledFunction:
         self.refusal: Exception | None = None
         """Why the function runs as it is written; None if it is compiled, or wasn't called yet."""
         self._compiled: OrderedDict[Any, tuple[CompiledStep, Any]] = OrderedDict()
+        self._last: CompiledStep | None = None
         self._table = Lock("the forms of a compiled function", Order.FUNCTIONS)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
@@ -48,7 +49,7 @@ class CompiledFunction:
             return self.python_function(*args, **kwargs)
         prepare_for_change()
         given, arrays = (args, kwargs), list[Any]()
-        key = _form(given, arrays)
+        key = _form(args, arrays), _form(kwargs, arrays) if kwargs else None
         known = self._compiled.get(key)
         if known is None or not known[0].dependencies.are_unchanged:
             others = [leaf for leaf in tree.flatten(given) if not _is_array(leaf)]
@@ -65,12 +66,15 @@ class CompiledFunction:
                 )
                 return result
             known = step, others  # what the key knows by its `id` must not be another object later
-        with self._table.held():
-            self._compiled[key] = known
-            self._compiled.move_to_end(key)
-            while len(self._compiled) > _MOST_FORMS:
-                self._compiled.popitem(last=False)
-        return _as_results(known[0].run(Stretch.of_batch(arrays)))
+        step = known[0]
+        if step is not self._last:
+            self._last = step
+            with self._table.held():
+                self._compiled[key] = known
+                self._compiled.move_to_end(key)
+                while len(self._compiled) > _MOST_FORMS:
+                    self._compiled.popitem(last=False)
+        return _as_results(step.run(Stretch.of_batch(arrays)))
 
     def explained(self, threads: int) -> str:
         """Returns what the core computes in a call like the last one, for `engine.utils.explain_batch`.
@@ -106,15 +110,18 @@ def _form(value: Any, arrays: list[Any]) -> Any:
 
     It depends on shapes and dtypes of arrays, on the lists, tuples and dicts around them, and on all other arguments.
     """
+    if type(value) is np.ndarray:
+        arrays.append(value)
+        return value.shape, value.dtype
     if isinstance(value, (list, tuple)):
         return (type(value), *[_form(each, arrays) for each in value])
     if isinstance(value, dict) and tree.is_nested(value):  # a dict of another class is an argument as it is
         names = list(value) if isinstance(value, OrderedDict) else tree._sorted(value)  # as in `tree.flatten`
         return (type(value), *[(name, _form(value[name], arrays)) for name in names])
-    if type(value) is np.ndarray or _is_array(value):
+    if _is_array(value):
         array = np.asarray(value)
         arrays.append(array)
-        return array.shape, array.dtype.str
+        return array.shape, array.dtype
     return (type(value), value) if isinstance(value, (bool, int, str, bytes, type(None))) else id(value)
 
 

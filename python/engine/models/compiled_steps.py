@@ -48,6 +48,10 @@ Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
 
 
+# The count and the rate of a batch in which nothing is counted.
+_ONE, _NO_RATE = np.ones(1, np.int64), np.zeros(1)
+
+
 class _OptimizerStep(NamedTuple):
     """An optimizer steps weights."""
 
@@ -303,8 +307,10 @@ class CompiledStep:
         pairs = [self._compiled(number, *each) for number, each in reversed([*enumerate(capture.segments)])]
         pairs.reverse()
         self._segments = [segment for segment, _ in pairs]
+        self._counts = any(segment.optimizer is not None or segment.draws for segment in self._segments)
         self._sequence = FunctionSequence([(segment.program, arguments) for segment, arguments in pairs])
         self._kept = list(self._segment_results_in([self._logs, *self._metric_calls]))
+        self._kept_places = list(dict.fromkeys((each.segment, each.number) for each in self._kept))
         self._numbers_kept = sum(math.prod(each.shape) for each in self._kept)
         metrics = [each.metric for each in self._metric_calls]
         # Whether metrics may get all batches of a stretch at once; one that is called twice in a step must not.
@@ -402,7 +408,6 @@ class CompiledStep:
                 segment.program.use_state(segment.optimizer._state)
         steps, rates = self._counts_and_rates(stretch.batches)
         arrays = stretch.arrays.readable
-        kept = list(dict.fromkeys((each.segment, each.number) for each in self._kept))
         found = self._sequence.run(
             [arrays[number] for number in self._read],
             stretch.order,
@@ -411,10 +416,12 @@ class CompiledStep:
             stretch.batches,
             steps,
             rates,
-            kept,
+            self._kept_places,
         )
-        results = _Results(stretch, dict(zip(kept, found, strict=True)))
-        if self._adds_up:
+        results = _Results(stretch, dict(zip(self._kept_places, found, strict=True)))
+        if not self._metric_calls:
+            pass
+        elif self._adds_up:
             for call in self._metric_calls:
                 _add_all(call, results)
         else:
@@ -429,6 +436,8 @@ class CompiledStep:
 
         An optimizer that steps several times in a batch counts each of these steps, and has a learning rate for each.
         """
+        if batches == 1 and not self._counts:
+            return [_ONE for _ in self._segments], [_NO_RATE for _ in self._segments]
         steps: list[Int64] = [np.ones(batches, np.int64) for _ in self._segments]
         rates: list[Float64] = [np.zeros(batches) for _ in self._segments]
         by_optimizer = dict[int, list[int]]()
@@ -464,8 +473,8 @@ class _Results:
     def of_batch(self, batch: int, value: Any) -> Any:
         """Returns what `value`, a stand-in, stands for in batch number `batch` of the stretch; another value as it is."""
         if isinstance(value, _SegmentResult):
-            array = self._found[value.segment, value.number][batch]
-            return array.reshape(value.shape).astype(value.dtype, copy=False)
+            array = self._found[value.segment, value.number][batch].reshape(value.shape)
+            return array if value.dtype == "float32" else array.astype(value.dtype)
         if isinstance(value, _BatchArray):
             return self._stretch.rows_of(value.number, batch, 1)
         return value.read() if isinstance(value, Result) else value
