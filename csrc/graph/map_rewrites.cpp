@@ -94,11 +94,17 @@ void read_before_broadcast(const Graph& graph) {
   }
 }
 
+/// Whether a map computes one number from nothing. Every map that reads it may compute it for itself.
+bool is_known_number(const Map& map) {
+  return map.inputs.empty() && map.outputs.size() == 1 && is_single(map.y().shape);
+}
+
 /// Returns whether any maps have been fused.
 bool fuse_maps_once(Graph& graph, const std::vector<bool>& kept) {
   const Uses uses(graph);
   const auto& operations = graph.operations();
   std::vector<bool> fused(operations.size());
+  bool changed = false;
   for (const auto& operation : operations) {
     auto* const second = dynamic_cast<Map*>(operation.get());
     if (!second) continue;
@@ -112,18 +118,20 @@ bool fuse_maps_once(Graph& graph, const std::vector<bool>& kept) {
       const bool is_alone = first && first->outputs.size() == 1 && first->y().shape == second->y().shape &&
                             between.shape == first->y().shape && uses.reader_count(between.value) == reads_of_second &&
                             !graph.is_output(between.value) && !kept[static_cast<size_t>(between.value)];
-      const Joined joined = is_alone ? Joined(*first, *second, between.value) : Joined();
-      if (!is_alone || !joined.is_small()) {
+      const bool may_fuse = is_alone || (first && is_known_number(*first));
+      const Joined joined = may_fuse ? Joined(*first, *second, between.value) : Joined();
+      if (!may_fuse || !joined.is_small()) {
         ++place;
         continue;
       }
       joined.become(*second, places_of(second->results, joined.of_second), graph);
-      fused[static_cast<size_t>(uses.producer(between.value))] = true;
+      if (is_alone) fused[static_cast<size_t>(uses.producer(between.value))] = true;
+      changed = true;
       place = 0;
     }
   }
   graph.erase(fused);
-  return std::find(fused.begin(), fused.end(), true) != fused.end();
+  return changed;
 }
 
 int calculations(const MapCode& code) {

@@ -114,7 +114,8 @@ void Model::find_arguments() {
 
 bool Model::is_of_arrays() const {
   return is_function() && variables_.all.empty() &&
-         std::all_of(spec_.nodes.begin(), spec_.nodes.end(), [](const Node& node) { return node.layer->reads_arrays(); });
+         std::all_of(spec_.nodes.begin(), spec_.nodes.end(),
+                     [](const Node& node) { return node.layer->reads_arrays(); });
 }
 
 bool Model::changes_variables() const {

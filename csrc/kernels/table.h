@@ -581,11 +581,39 @@ struct WarpArgs : ImageChanges {
 // ---- Traced functions ----------------------------------------------------------------------------------------------
 // Files: map.h, array_reduction.h, noise.h
 
-/// An instruction of a map, for blocks of numbers: register `y` from the registers a, b and c.
+/// Which operands of an instruction are the result of the one before it.
+enum class Chained : uint8_t { kNone, kA, kB, kBoth, kC };
+
+/// An instruction of a map, for blocks of numbers: register `y` from the registers a, b and c. Chained instructions
+/// take the result of the one before them from registers of the CPU; it need not be stored.
 struct MapBlockInstruction {
   MapOp op;
   int y, a, b, c;
+  Chained chained = Chained::kNone;
+  bool stores = true;  // whether `y` is read in memory
 };
+
+/// Whether an instruction may be in a chain: arithmetic, which takes no longer than to load and store its numbers.
+inline constexpr bool may_be_chained(MapOp op) {
+  switch (op) {
+    case MapOp::kNegate:
+    case MapOp::kAbs:
+    case MapOp::kSqrt:
+    case MapOp::kAdd:
+    case MapOp::kSubtract:
+    case MapOp::kMultiply:
+    case MapOp::kDivide:
+    case MapOp::kMinimum:
+    case MapOp::kMaximum:
+    case MapOp::kEqual:
+    case MapOp::kLess:
+    case MapOp::kLessEqual:
+    case MapOp::kSelect:
+      return true;
+    default:
+      return false;
+  }
+}
 
 /// A block of numbers on a cache line (step 1), or kLineFloats copies of one number (step 0).
 struct MapRegister {

@@ -14,8 +14,8 @@
 namespace engine {
 namespace {
 
-/// Large blocks consist of huge pages. The first access to an ordinary page takes 1.5 us on a virtual machine, as long as
-/// it takes to make the sparse records that the page holds, for MNIST.
+/// Large blocks consist of huge pages. The first access to an ordinary page takes 1.5 us on a virtual machine, as long
+/// as it takes to make the sparse records that the page holds, for MNIST.
 constexpr size_t kHugePage = kLargeBlock;
 constexpr size_t kLineBytes = kLineFloats * sizeof(float);
 

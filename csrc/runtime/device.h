@@ -30,8 +30,8 @@ struct CompileOptions {
   bool compressed = false;  // whether the rows of the data set are compressed
   int64_t max_rows = 1;     // samples of the largest batch
   int threads = 1;          // at most
-  /// Whether kernels may read the arguments of a function where they lie: all are float32, side by side, and vectors may
-  /// be read up to a line behind their ends.
+  /// Whether kernels may read the arguments of a function where they lie: all are float32, side by side, and vectors
+  /// may be read up to a line behind their ends.
   bool reads_arguments = false;
 };
 

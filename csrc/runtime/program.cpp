@@ -19,8 +19,8 @@ namespace {
 constexpr size_t kKeptSizes = 32;
 constexpr int64_t kKeptFloats = int64_t{1} << 27;
 
-/// Whether vectors may be read up to a line behind `end`, though nobody knows what lies there: where it lies in the page
-/// of the last number, there is memory. The sanitizers don't allow it.
+/// Whether vectors may be read up to a line behind `end`, though nobody knows what lies there: where it lies in the
+/// page of the last number, there is memory. The sanitizers don't allow it.
 bool may_read_line_behind([[maybe_unused]] const float* end) {
 #if defined(ENGINE_SANITIZED)
   return false;

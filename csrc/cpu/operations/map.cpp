@@ -39,6 +39,7 @@ class BlockCode {
       : code_(op.code), results_(op.results), places_(static_cast<size_t>(op.code.registers())) {
     find_places(op);
     order_instructions();
+    chain_instructions();
     assign_buffers();
   }
 
@@ -107,6 +108,32 @@ class BlockCode {
       if (operand_count(at.op) == 0 || place(reg) == Place::kUnused) continue;
       const MapBlockInstruction found{at.op, reg, at.a, std::max(at.b, 0), std::max(at.c, 0)};
       (place(reg) == Place::kSingle ? once_per_batch_ : for_each_block_).push_back(found);
+    }
+  }
+
+  /// Which operands of an instruction are register `before`; kNone also where the kernel has no such chain.
+  static Chained operands_from(int before, const MapBlockInstruction& at) {
+    const int count = operand_count(at.op);
+    const bool a = at.a == before, b = count > 1 && at.b == before, c = count > 2 && at.c == before;
+    if (c) return a || b ? Chained::kNone : Chained::kC;
+    return a && b ? Chained::kBoth : a ? Chained::kA : b ? Chained::kB : Chained::kNone;
+  }
+
+  void chain_instructions() {
+    std::vector<int> reads(places_.size());  // by register: how many instructions for blocks read it
+    for (const MapBlockInstruction& each : for_each_block_) {
+      std::vector<int> read;
+      for_operands(each.y, [&](int of) {
+        if (std::find(read.begin(), read.end(), of) == read.end()) read.push_back(of);
+      });
+      for (const int of : read) ++reads[static_cast<size_t>(of)];
+    }
+    for (size_t i = 1; i < for_each_block_.size(); ++i) {
+      MapBlockInstruction &before = for_each_block_[i - 1], &each = for_each_block_[i];
+      if (!may_be_chained(before.op) || !may_be_chained(each.op)) continue;
+      each.chained = operands_from(before.y, each);
+      if (each.chained != Chained::kNone)
+        before.stores = is_result(before.y) || reads[static_cast<size_t>(before.y)] > 1;
     }
   }
 

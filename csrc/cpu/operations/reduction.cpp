@@ -321,7 +321,8 @@ class ReducePiecesStep final : public Step {
 /// The second: one thread combines what the pieces gave, in their order.
 class CombinePiecesStep final : public Step {
  public:
-  CombinePiecesStep(const graph::Reduce& op, ValueId pieces) : Step(&op, Split::one_thread()), own_(op), pieces_(pieces) {
+  CombinePiecesStep(const graph::Reduce& op, ValueId pieces)
+      : Step(&op, Split::one_thread()), own_(op), pieces_(pieces) {
     operands = {graph::reads(pieces, kWhole, kWhole), graph::writes(op.y.value, kWhole, kWhole)};
   }
 

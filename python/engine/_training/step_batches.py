@@ -65,7 +65,7 @@ class StepArrays(Arrays):
     @computed_once
     def readable(self) -> list[Any]:
         """The arrays as the core reads them: contiguous, uint8 or float32. Others, such as strings, stay as they are."""
-        return [_readable(array) for array in self.flat]
+        return [readable_by_core(array) for array in self.flat]
 
     def require(self, number: int, limits: IndexRange | ExactIntegers) -> None:
         """Raises ValueError unless array `number` of the structure holds what it must; checks it once."""
@@ -129,7 +129,8 @@ class StepArrays(Arrays):
         return StepArrays(structure, indices=self._indices, is_batch=self.is_batch)
 
 
-def _readable(value: Any) -> Any:
+def readable_by_core(value: Any) -> Any:
+    """Returns an array as the core reads it: contiguous, uint8 or float32. Strings and lazy rows stay as they are."""
     if isinstance(value, LazyRows):
         return value
     if isinstance(value, np.ndarray) and value.dtype.char == "f" and value.ndim and value.flags.c_contiguous:

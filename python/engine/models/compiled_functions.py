@@ -15,7 +15,6 @@ from engine._base.tensor_like import Tensor, open_recorder
 from engine._tracing.lazy import prepare_for_change
 from engine._tracing.symbolic import current
 from engine._tracing.versions import Versioned
-from engine._training.step_batches import Stretch
 from engine.models.compiled_steps import CompiledStep, refused, warn_of_python
 
 # Forms of arguments for which a function stays compiled, those that came last.
@@ -74,7 +73,7 @@ class CompiledFunction:
                 self._compiled.move_to_end(key)
                 while len(self._compiled) > _MOST_FORMS:
                     self._compiled.popitem(last=False)
-        return _as_results(step.run(Stretch.of_batch(arrays)))
+        return _as_results(step.run_once(arrays))
 
     def explained(self, threads: int) -> str:
         """Returns what the core computes in a call like the last one, for `engine.utils.explain_batch`.

@@ -32,7 +32,7 @@ from engine._tracing.trace import Input, OfWeight, Origin, TracedArray
 from engine._tracing.versions import Dependencies, Versioned
 from engine._training.draws import draw_position, drawing_from
 from engine._training.fit_arguments import BATCH_SIZE
-from engine._training.step_batches import ArrayPass, StepArrays, Stretch, batches_of
+from engine._training.step_batches import ArrayPass, StepArrays, Stretch, batches_of, readable_by_core
 from engine.metrics import Mean
 from engine.metrics.metric import in_core
 from engine.models.functions import FunctionLowering, Request
@@ -46,10 +46,6 @@ _MOST_STEPS = 16
 
 Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
-
-
-# The count and the rate of a batch in which nothing is counted.
-_ONE, _NO_RATE = np.ones(1, np.int64), np.zeros(1)
 
 
 class _OptimizerStep(NamedTuple):
@@ -307,7 +303,10 @@ class CompiledStep:
         pairs = [self._compiled(number, *each) for number, each in reversed([*enumerate(capture.segments)])]
         pairs.reverse()
         self._segments = [segment for segment, _ in pairs]
+        # Whether something depends on how many batches there were. Else all of them have these counts and rates.
         self._counts = any(segment.optimizer is not None or segment.draws for segment in self._segments)
+        self._ones: list[Int64] = [np.ones(1, np.int64) for _ in self._segments]
+        self._no_rates: list[Float64] = [np.zeros(1) for _ in self._segments]
         self._sequence = FunctionSequence([(segment.program, arguments) for segment, arguments in pairs])
         self._kept = list(self._segment_results_in([self._logs, *self._metric_calls]))
         self._kept_places = list(dict.fromkeys((each.segment, each.number) for each in self._kept))
@@ -395,6 +394,15 @@ class CompiledStep:
         """The most batches of a stretch, as all results of a stretch are in memory at once."""
         return max(1, _MOST_NUMBERS // max(1, self._numbers_kept))
 
+    def run_once(self, arrays: list[Any]) -> Any:
+        """Runs the step on one batch of arrays, which may have different lengths, and returns what the step returns."""
+        if self._counts or self._limits or self._metric_calls or type(self._logs) is not _SegmentResult:
+            return self.run(Stretch.of_batch(arrays))
+        read = [readable_by_core(arrays[number]) for number in self._read]
+        ones, rates = self._counts_and_rates(1)
+        (found,) = self._sequence.run(read, None, 0, 0, 1, ones, rates, self._kept_places)
+        return self._logs.of_batch(found, 0)
+
     def run(self, stretch: Stretch) -> Any:
         """Runs the step on each batch of a stretch, and returns the logs of the last one.
 
@@ -437,7 +445,7 @@ class CompiledStep:
         An optimizer that steps several times in a batch counts each of these steps, and has a learning rate for each.
         """
         if batches == 1 and not self._counts:
-            return [_ONE for _ in self._segments], [_NO_RATE for _ in self._segments]
+            return self._ones, self._no_rates
         steps: list[Int64] = [np.ones(batches, np.int64) for _ in self._segments]
         rates: list[Float64] = [np.zeros(batches) for _ in self._segments]
         by_optimizer = dict[int, list[int]]()
@@ -473,8 +481,7 @@ class _Results:
     def of_batch(self, batch: int, value: Any) -> Any:
         """Returns what `value`, a stand-in, stands for in batch number `batch` of the stretch; another value as it is."""
         if isinstance(value, _SegmentResult):
-            array = self._found[value.segment, value.number][batch].reshape(value.shape)
-            return array if value.dtype == "float32" else array.astype(value.dtype)
+            return value.of_batch(self._found[value.segment, value.number], batch)
         if isinstance(value, _BatchArray):
             return self._stretch.rows_of(value.number, batch, 1)
         return value.read() if isinstance(value, Result) else value
@@ -618,6 +625,11 @@ class _SegmentResult(NamedTuple):
     number: int
     shape: tuple[int, ...]
     dtype: str
+
+    def of_batch(self, found: Float32, batch: int) -> NDArray[Any]:
+        """Returns the result of one batch, where `found` (batches, ...) has those of all."""
+        array: NDArray[Any] = found[batch].reshape(self.shape)
+        return array if self.dtype == "float32" else array.astype(self.dtype)
 
 
 class _MaskedArray(NamedTuple):
