@@ -1,0 +1,211 @@
+"""Compiled functions of arrays alone: they read arguments where these lie, and write results where they are returned."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numerics import same_bits
+from numpy.typing import NDArray
+
+import engine as keras
+from engine import _core, ops
+
+pytestmark = pytest.mark.usefixtures("threads_as_before")
+
+RNG = np.random.default_rng(3)
+# Around the vectors of each instruction set, around those that pass through a chain together, and around a block.
+LENGTHS = [1, 3, 4, 5, 15, 16, 17, 31, 32, 33, 127, 128, 129, 511, 512, 513, 1000, 5000]
+
+
+def numbers(*shape: int) -> NDArray[np.float32]:
+    return RNG.normal(size=shape).astype(np.float32)
+
+
+# ---- Chains -----------------------------------------------------------------------------------------------------------
+
+# By name: the function of the core, and NumPy's, which rounds each result to the nearest float32 as well.
+ARITHMETIC: dict[str, tuple[int, Callable[..., Any], Callable[..., Any]]] = {
+    "negative": (1, ops.negative, np.negative),
+    "abs": (1, ops.abs, np.abs),
+    "sqrt": (1, ops.sqrt, np.sqrt),
+    "add": (2, ops.add, np.add),
+    "subtract": (2, ops.subtract, np.subtract),
+    "multiply": (2, ops.multiply, np.multiply),
+    "divide": (2, ops.divide, np.divide),
+    "minimum": (2, ops.minimum, np.minimum),
+    "maximum": (2, ops.maximum, np.maximum),
+    "less": (2, lambda a, b: ops.cast(ops.less(a, b), "float32"), lambda a, b: (a < b).astype(np.float32)),
+    "equal": (2, lambda a, b: ops.cast(ops.equal(a, b), "float32"), lambda a, b: (a == b).astype(np.float32)),
+    "where": (3, lambda a, b, c: ops.where(a > 0, b, c), lambda a, b, c: np.where(a > 0, b, c)),
+}
+
+
+@given(st.data())
+def test_chains_of_arithmetic_have_the_bits_of_its_steps(data: st.DataObject) -> None:
+    """Each step reads the result of the one before, at any place, and others from further back, arrays or numbers."""
+    length = data.draw(st.sampled_from(LENGTHS))
+    steps = list[tuple[str, list[int]]]()
+    for number in range(data.draw(st.integers(1, 12))):
+        name = data.draw(st.sampled_from(sorted(ARITHMETIC)))
+        # 0 and 1 are the arguments, 2 and 3 are numbers, and behind them are the results of the steps.
+        read = [data.draw(st.integers(0, 3 + number)) for _ in range(ARITHMETIC[name][0])]
+        if number and 3 + number not in read:
+            read[data.draw(st.integers(0, len(read) - 1))] = 3 + number
+        steps.append((name, read))
+    returns_middle = data.draw(st.booleans())
+
+    def run(x: Any, y: Any, of_core: bool) -> list[Any]:
+        values = [x, y, np.float32(0.75), np.float32(-1.5)]
+        for name, read in steps:
+            _, core, plain = ARITHMETIC[name]
+            values.append((core if of_core else plain)(*(values[number] for number in read)))
+        results = [values[-1], values[4 + len(steps) // 2]] if returns_middle else [values[-1]]
+        return [ops.add(each, ops.zeros_like(x)) if of_core else each + np.zeros_like(x) for each in results]
+
+    x, y = numbers(length), numbers(length)
+    with np.errstate(all="ignore"):
+        expected = run(x, y, of_core=False)
+    for one, other in zip(keras.function(lambda x, y: run(x, y, of_core=True))(x, y), expected, strict=True):
+        np.testing.assert_array_equal(np.asarray(one), other.astype(np.float32))
+
+
+# ---- Arguments and results --------------------------------------------------------------------------------------------
+
+FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
+    "map": lambda x, y: x * y + ops.exp(y),
+    "chain": lambda x, y: ((x + y) * x - y) / (x * x + 1.0),
+    "sum": lambda x, y: ops.sum(x) * ops.sum(y),
+    "row sums": lambda x, y: ops.sum(x, axis=1) + ops.max(y, axis=1),
+    "column sums": lambda x, y: ops.sum(x, axis=0) + ops.min(y, axis=0),
+    "index of the largest": lambda x, y: ops.argmax(x, axis=1) + ops.argmin(y, axis=0)[0],
+    "softmax": lambda x, y: ops.softmax(x) - y,
+    "product": lambda x, y: ops.matmul(x, ops.transpose(y)),
+    "transposed": lambda x, y: ops.transpose(x) + ops.transpose(y),
+    "slices": lambda x, y: x[:, 1:] - y[:, :-1],
+    "reversed": lambda x, y: ops.flip(x, axis=1) * y,
+    "gather": lambda x, y: ops.take(x, [0, 1, 0], axis=0) + ops.take(y, [1, 1, 0], axis=0),
+    "running sums": lambda x, y: ops.cumsum(x, axis=1) - ops.cumsum(y, axis=0),
+    "sorted": lambda x, y: ops.sort(x, axis=1) + y,
+    "joined": lambda x, y: ops.concatenate([x, y], axis=1),
+    "broadcast": lambda x, y: x[:, :1] * y[:1, :],
+    "an argument": lambda x, y: [x, y, x + y, x],
+    "the same result twice": lambda x, y: [z := x * y, z, z + 1.0],
+}
+SHAPES = [(2, 3), (3, 16), (5, 17), (40, 33), (16, 512), (300, 400)]
+
+
+def of_fresh_arrays(name: str, x: Any, y: Any) -> list[NDArray[np.float32]]:
+    """Returns the results of a function without its arguments in place: `x` and `y` pass through an index."""
+    together = np.stack([x, y])
+    found = keras.function(lambda both: FUNCTIONS[name](both[0], both[1]))(together)
+    return [np.array(each) for each in (found if isinstance(found, list) else [found])]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_results_are_those_of_copied_arguments(name: str, threads: int) -> None:
+    _core.set_threads(threads)
+    for shape in SHAPES:
+        x, y = numbers(*shape), numbers(*shape)
+        kept = x.copy(), y.copy()
+        function = keras.function(FUNCTIONS[name])
+        for _ in range(2):
+            found = function(x, y)
+            results = [np.asarray(each) for each in (found if isinstance(found, list) else [found])]
+            for one, other in zip(results, of_fresh_arrays(name, x, y), strict=True):
+                assert same_bits(one, other.astype(one.dtype)), shape
+        assert same_bits(x, kept[0])
+        assert same_bits(y, kept[1])
+
+
+def test_results_belong_to_the_caller() -> None:
+    """Later calls write into other arrays, large ones also after memory has been given back."""
+    function = keras.function(lambda x, y: [x + y, x * y])
+    x = numbers(1 << 20)
+    sums, products = function(x, x)
+    kept = sums.copy()
+    sums += 1.0
+    others = function(x, 2.0 * x)
+    del products
+    again = function(x, 3.0 * x)
+    assert same_bits(np.asarray(sums), np.asarray(kept + 1.0))
+    assert same_bits(np.asarray(others[0]), x + 2.0 * x)
+    assert same_bits(np.asarray(again[1]), x * (3.0 * x))
+    results = [sums, *others, *again]
+    assert not any(np.shares_memory(a, b) for i, a in enumerate(results) for b in results[:i])
+
+
+def test_arguments_that_share_memory_and_that_nobody_may_write() -> None:
+    base = numbers(40, 33)
+    base.flags.writeable = False
+    function = keras.function(lambda x, y: x + 2.0 * y)
+    assert same_bits(np.asarray(function(base, base)), base + np.float32(2.0) * base)
+    assert same_bits(np.asarray(function(base[::2], base[1::2])), base[::2] + np.float32(2.0) * base[1::2])
+    assert same_bits(np.asarray(function(base[1:], base[:-1])), base[1:] + np.float32(2.0) * base[:-1])
+
+
+@pytest.fixture
+def before_a_guard() -> Iterator[Callable[[NDArray[np.float32]], NDArray[np.float32]]]:
+    """A function that copies an array to the end of a page, behind which nothing may be read."""
+    if sys.platform != "linux":
+        pytest.skip("mprotect of Linux")
+    page, regions = mmap.PAGESIZE, list[mmap.mmap]()
+    protect = ctypes.CDLL(None, use_errno=True).mprotect
+
+    def placed(array: NDArray[np.float32]) -> NDArray[np.float32]:
+        pages = -(-array.nbytes // page)
+        region = mmap.mmap(-1, (pages + 1) * page)
+        address = ctypes.addressof(ctypes.c_char.from_buffer(region))
+        assert protect(ctypes.c_void_p(address + pages * page), ctypes.c_size_t(page), 0) == 0, os.strerror(
+            ctypes.get_errno()
+        )
+        regions.append(region)
+        end = np.frombuffer(region, np.float32, array.size, pages * page - array.nbytes).reshape(array.shape)
+        end[...] = array
+        return end
+
+    return placed
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_nothing_is_read_behind_the_page_of_an_argument(
+    name: str, threads: int, before_a_guard: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+) -> None:
+    _core.set_threads(threads)
+    for shape in [(2, 3), (5, 17), (16, 512), (300, 401)]:
+        x, y = before_a_guard(numbers(*shape)), before_a_guard(numbers(*shape))
+        found = keras.function(FUNCTIONS[name])(x, y)
+        results = [np.asarray(each) for each in (found if isinstance(found, list) else [found])]
+        for one, other in zip(results, of_fresh_arrays(name, x, y), strict=True):
+            assert same_bits(one, other.astype(one.dtype)), shape
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+@pytest.mark.parametrize("reduction", ["sum", "max", "min", "prod"])
+def test_threads_share_large_reductions_without_changing_a_bit(reduction: str, threads: int) -> None:
+    """Around the size from which on they do, and around the ends of the pieces."""
+    function = keras.function(getattr(ops, reduction))
+    for length in [65535, 65536, 65537, 69632, 69633, 300_000]:
+        x = np.random.default_rng(length).normal(1.0, 0.001, length).astype(np.float32)
+        _core.set_threads(1)
+        alone = function(x)
+        _core.set_threads(threads)
+        assert same_bits(np.asarray(function(x)), np.asarray(alone))
+        assert float(alone) == pytest.approx(float(getattr(np, reduction)(x.astype(np.float64))), rel=1e-4)
+
+
+def test_a_nan_anywhere_is_the_largest() -> None:
+    x = numbers(100_000)
+    x[70_001] = np.nan
+    assert np.isnan(keras.function(ops.max)(x))
+    assert np.isnan(keras.function(ops.min)(x))
