@@ -6,7 +6,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
-from bench.tasks import FEWER, GRAPHS, MNIST, SAMPLES, WIDTHS, AnyTask, Graph, Problem, Product, Program, Task
+from bench.functions import FORMULAS, SHAPES
+from bench.tasks import (
+    FEWER,
+    GRAPHS,
+    MNIST,
+    RESULTS,
+    SAMPLES,
+    WIDTHS,
+    AnyTask,
+    ArrayFunction,
+    Graph,
+    Problem,
+    Product,
+    Program,
+    Task,
+)
 
 FAST = ("engine", "torch", "jax", "numpy")
 KERAS = ("keras:tensorflow", "keras:jax", "keras:torch")
@@ -62,13 +77,14 @@ class Suite:
     Args:
         contenders: names of the contenders.
         title: the heading of its tables.
-        measures: "matmul", "import", "process" and "graph"; or "epoch", "step", "predict" and "one_row", which use the
+        measures: "matmul", "function", "import", "process" and "graph"; or "epoch", "step", "predict" and "one_row", which use the
             fields below.
         problems, data, optimizers, batches, epochs: as in `tasks.Task`; there is a task for every combination.
         rows: rows of an epoch; None chooses a number that makes a cell short.
         networks: of `tasks.GRAPHS`, trained with `batches` and `epochs`.
         shapes: (m, k, n) of products.
         transposes: (of a, of b).
+        sizes: numbers in a matrix of the functions, of `functions.SHAPES`.
         threads: numbers of threads; 0 means all.
         one_process: whether all contenders share a process, because they are variants of one library that differ by less
             than two processes of it.
@@ -86,6 +102,7 @@ class Suite:
     networks: tuple[str, ...] = ()
     shapes: tuple[tuple[int, int, int], ...] = ()
     transposes: tuple[tuple[bool, bool], ...] = TRANSPOSES
+    sizes: tuple[int, ...] = ()
     threads: tuple[int, ...] = (0,)
     one_process: bool = False
 
@@ -103,6 +120,13 @@ class Suite:
                         Product(*shape, *transposed, count)
                         for transposed, shape in product(self.transposes, self.shapes)
                     ]
+                elif measure == "function":
+                    for size, result in product(self.sizes, RESULTS):
+                        yield [
+                            ArrayFunction(name, size, result, count)
+                            for name, formula in FORMULAS.items()
+                            if result == "value" or formula.differentiable
+                        ]
                 elif measure in {"import", "process"}:
                     yield [Program(measure, count)]
                 elif measure == "graph":
@@ -209,6 +233,9 @@ FULL = {
         epochs=20,
     ),
     "matmul": MATMUL,
+    "functions": Suite(
+        ("engine", "jax", "numpy"), "Compiled functions of arrays", ("function",), sizes=tuple(SHAPES)
+    ),
     "process": Suite(("engine", *KERAS), "The textbook script", ("process",)),
     "import": Suite(("numpy", "engine", "torch", "jax", "sklearn", *KERAS), "Import", ("import",)),
 }
@@ -264,6 +291,7 @@ QUICK = FULL | {
         shapes=tuple((size, size, size) for size in (8, 64, 512, 1024)) + SKINNY[::3],
         transposes=((False, False), (True, False)),
     ),
+    "functions": replace(FULL["functions"], sizes=(1_000, 100_000, 1_000_000)),
     "process": replace(FULL["process"], contenders=("engine", "keras:tensorflow", "keras:jax")),
 }
 

@@ -291,8 +291,43 @@ class Graph:
         return significant(self.steps / seconds) if self.updates else duration(seconds)
 
 
-AnyTask = Task | Product | Program | Graph
-KINDS: dict[str, type[AnyTask]] = {kind.__name__: kind for kind in (Task, Product, Program, Graph)}
+@dataclass(frozen=True)
+class ArrayFunction:
+    """A compiled function of arrays: its value, or the gradient of its sum by the first argument.
+
+    Args:
+        function: one of `functions.FORMULAS`.
+        size: numbers in a matrix, one of `functions.SHAPES`.
+        result: one of `RESULTS`.
+        threads: how many the contender may use.
+    """
+
+    function: str
+    size: int
+    result: str
+    threads: int
+
+    accuracy_range = None
+    loss_tolerance = None
+
+    @property
+    def group(self) -> str:
+        return f"{self.result} of functions of {self.size:,} numbers"
+
+    @property
+    def column(self) -> str:
+        return self.function
+
+    def display(self, seconds: float) -> str:
+        return duration(seconds)
+
+
+RESULTS = ("value", "gradient", "value and gradient")
+
+AnyTask = Task | Product | Program | Graph | ArrayFunction
+KINDS: dict[str, type[AnyTask]] = {
+    kind.__name__: kind for kind in (Task, Product, Program, Graph, ArrayFunction)
+}
 
 
 def to_fields(task: AnyTask) -> dict[str, Any]:

@@ -23,12 +23,15 @@ import numpy as np
 
 from bench import contenders
 from bench.data import load
-from bench.tasks import AnyTask, Graph, Product, Program, Task, from_json
+from bench.functions import FORMULAS, close_to_float64, slope_error
+from bench.tasks import AnyTask, ArrayFunction, Graph, Product, Program, Task, from_json
 
 # Single calls are repeated, and timed in blocks that are long compared with the resolution of the clock.
 BLOCK_SECONDS = 0.01
 MEASURED_SECONDS = 0.25
 PRODUCT_SECONDS = 0.05  # shorter, because there are many products
+
+FUNCTION_ERROR = 1e-3  # sums of 10 million numbers in float32, and slopes by differences
 
 CHECKED_ROWS = 4  # rows of a product that are compared with float64
 
@@ -189,6 +192,38 @@ class ProductSession:
         return {"error": error}
 
 
+class FunctionSession:
+    """Calls a compiled function of arrays."""
+
+    def __init__(self, name: str, task: ArrayFunction, folder: Path) -> None:
+        module, _ = contenders.find(name)
+        if not isinstance(module, contenders.Compiler):
+            msg = "it compiles no functions"
+            raise contenders.UnsupportedError(msg)
+        self.task = task
+        self.call = module.compile(task, FORMULAS[task.function].arguments(task.size))
+
+    def start(self) -> dict[str, Any]:
+        begin = time.perf_counter()
+        self.call()
+        return {"warm_up_seconds": time.perf_counter() - begin}
+
+    def measure(self) -> dict[str, Any]:
+        return {"seconds": repeated(self.call, PRODUCT_SECONDS)}
+
+    def finish(self) -> dict[str, Any]:
+        found, task = self.call(), self.task
+        if task.result == "value":
+            error = close_to_float64(task.function, task.size, found)
+        else:
+            gradient = found[1] if task.result == "value and gradient" else found
+            error = slope_error(task.function, task.size, gradient)
+        if not error <= FUNCTION_ERROR:
+            msg = f"the {task.result} is off by {error:.1e}"
+            raise ValueError(msg)
+        return {"error": error}
+
+
 class ProgramSession:
     """Starts a process and waits for its end."""
 
@@ -223,6 +258,8 @@ def session(name: str, task: AnyTask, folder: Path) -> Session:
         return TaskSession(name, task, folder)
     if isinstance(task, Graph):
         return GraphSession(name, task, folder)
+    if isinstance(task, ArrayFunction):
+        return FunctionSession(name, task, folder)
     return (
         ProductSession(name, task, folder)
         if isinstance(task, Product)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data import Data
-from bench.tasks import Graph, Product, Program, Task
+from bench.tasks import ArrayFunction, Graph, Product, Program, Task
 
 
 class UnsupportedError(Exception):
@@ -74,6 +74,14 @@ class Multiplier(Protocol):
 
     multiply: Callable[[Product, Float32, Float32, Float32], Callable[[], object]]
     """Takes the task, `a` and `b` as they are stored, and the array for the result. Returns a function that computes it."""
+
+
+@runtime_checkable
+class Compiler(Protocol):
+    """A module that can also do `ArrayFunction` tasks."""
+
+    compile: Callable[[ArrayFunction, list[NDArray[Any]]], Callable[[], Any]]
+    """Takes the task and the arguments. Returns a function that computes the result, and returns when it is there."""
 
 
 @runtime_checkable

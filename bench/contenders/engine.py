@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 import engine
 from bench.contenders import Contender, Float32, Learner, Training, UnsupportedError
 from bench.data import Data
+from bench.functions import FORMULAS
 from bench.graphs.keras import build_with
-from bench.tasks import Graph, Product, Program, Task
+from bench.tasks import ArrayFunction, Graph, Product, Program, Task
 from engine import layers, optimizers, regularizers
 
 MODULES = ("engine", "numpy")
@@ -105,6 +106,23 @@ def prepare(task: Task, data: Data, variant: str) -> Contender:
 
 def build(task: Graph, folder: Path, variant: str) -> Learner:
     return build_with(engine, task, folder, variant)
+
+
+def compile(task: ArrayFunction, arguments: list[NDArray[Any]]) -> Callable[[], Any]:
+    ops, formula = engine.ops, FORMULAS[task.function]
+
+    def value(*arrays: Any) -> Any:
+        return formula.compute(ops, *arrays)
+
+    def total(*arrays: Any) -> Any:
+        return ops.sum(value(*arrays))
+
+    compiled = engine.function(
+        {"value": value, "gradient": engine.grad(total), "value and gradient": engine.value_and_grad(total)}[
+            task.result
+        ]
+    )
+    return lambda: compiled(*arguments)
 
 
 def multiply(task: Product, a: Float32, b: Float32, out: Float32) -> Callable[[], object]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +21,8 @@ from numpy.typing import NDArray
 
 from bench.contenders import Learner, Training, UnsupportedError
 from bench.data import Data
-from bench.tasks import Graph, Problem, Program, Task
+from bench.functions import FORMULAS
+from bench.tasks import ArrayFunction, Graph, Problem, Program, Task
 
 MODULES = ("jax", "jaxlib", "numpy")
 
@@ -155,6 +157,24 @@ def prepare(task: Task, data: Data, variant: str) -> Network:
         raise UnsupportedError(str(error)) from error
     jax.config.update("jax_default_device", device)
     return Network(task, data)
+
+
+def compile(task: ArrayFunction, arguments: list[NDArray[Any]]) -> Callable[[], Any]:
+    formula = FORMULAS[task.function]
+
+    def value(*arrays: Any) -> Any:
+        return formula.compute(jnp, *arrays)
+
+    def total(*arrays: Any) -> Any:
+        return jnp.sum(value(*arrays))
+
+    compiled = jax.jit(
+        {"value": value, "gradient": jax.grad(total), "value and gradient": jax.value_and_grad(total)}[
+            task.result
+        ]
+    )
+    arrays = [jax.device_put(array) for array in arguments]
+    return lambda: jax.block_until_ready(compiled(*arrays))
 
 
 def build(task: Graph, folder: Path, variant: str) -> Learner:

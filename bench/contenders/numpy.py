@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from bench.contenders import Float32, Training, UnsupportedError
 from bench.data import Data
-from bench.tasks import Problem, Product, Program, Task
+from bench.functions import FORMULAS
+from bench.tasks import ArrayFunction, Problem, Product, Program, Task
 
 MODULES = ("numpy",)
 
@@ -25,6 +26,14 @@ MODULES = ("numpy",)
 PIECE = 1 << 15
 
 TINY = 1e-7  # epsilon of Adam, and the least probability in a logarithm
+
+
+def compile(task: ArrayFunction, arguments: list[NDArray[Any]]) -> Callable[[], Any]:
+    if task.result != "value":
+        msg = "it has no gradients"
+        raise UnsupportedError(msg)
+    compute = FORMULAS[task.function].compute
+    return lambda: compute(np, *arguments)
 
 
 def views(flat: Float32, widths: tuple[int, ...]) -> list[tuple[Float32, Float32]]:
