@@ -106,7 +106,7 @@ void add_fit(const graph::ModelSpec& model, const TrainingSpec& training, const 
   }
   program.compile(training);
   cpu::set_threads(threads);
-  const auto workspace = program.lease(graph::Mode::kTrain, data.is_compressed(), kBatch, threads);
+  const auto workspace = program.lease(graph::Mode::kTrain, {data.is_compressed(), kBatch, threads});
   const Executable& executable = *workspace->executable;
   const SparseRows sparse = executable.sparse_scale() ? cpu::sparse_rows(data, scale) : SparseRows{};
   const int64_t batches = (data.rows + kBatch - 1) / kBatch;
