@@ -164,12 +164,13 @@ def close_to_float64(name: str, size: int, result: Any) -> float:
 
 
 def slope_error(name: str, size: int, gradient: Any) -> float:
-    """Returns how far a gradient is from the slope of the sum of all results along a random direction, in float64."""
+    """Returns how far a gradient is from the slope of the sum of squares along a random direction, in float64."""
     formula, step = FORMULAS[name], 1e-6
     x, *others = (array.astype(np.float64) for array in formula.arguments(size))
     direction = np.random.default_rng(1).normal(size=x.shape)
     up, down = (
-        float(np.sum(formula.compute(np, x + sign * step * direction, *others))) for sign in (1.0, -1.0)
+        float(np.sum(np.square(formula.compute(np, x + sign * step * direction, *others))))
+        for sign in (1.0, -1.0)
     )
     expected, found = (up - down) / (2.0 * step), float(np.sum(np.asarray(gradient) * direction))
     return abs(found - expected) / max(1.0, abs(expected), float(np.abs(direction).sum()) * 1e-3)

@@ -293,7 +293,7 @@ class Graph:
 
 @dataclass(frozen=True)
 class ArrayFunction:
-    """A compiled function of arrays: its value, or the gradient of its sum by the first argument.
+    """A compiled function of arrays: its value, or the gradient of its sum of squares by the first argument.
 
     Args:
         function: one of `functions.FORMULAS`.

@@ -115,7 +115,7 @@ def compile(task: ArrayFunction, arguments: list[NDArray[Any]]) -> Callable[[], 
         return formula.compute(ops, *arrays)
 
     def total(*arrays: Any) -> Any:
-        return ops.sum(value(*arrays))
+        return ops.sum(ops.square(value(*arrays)))
 
     compiled = engine.function(
         {"value": value, "gradient": engine.grad(total), "value and gradient": engine.value_and_grad(total)}[

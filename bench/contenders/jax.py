@@ -166,7 +166,7 @@ def compile(task: ArrayFunction, arguments: list[NDArray[Any]]) -> Callable[[], 
         return formula.compute(jnp, *arrays)
 
     def total(*arrays: Any) -> Any:
-        return jnp.sum(value(*arrays))
+        return jnp.sum(jnp.square(value(*arrays)))
 
     compiled = jax.jit(
         {"value": value, "gradient": jax.grad(total), "value and gradient": jax.value_and_grad(total)}[
