@@ -5,6 +5,7 @@
 #include <string>
 
 #include "cpu/kernel_choice.h"
+#include "graph/operations/function.h"
 #include "kernels/packed_blocks.h"
 #include "runtime/batch_sizes.h"
 #include "runtime/memory_reuse.h"
@@ -129,14 +130,12 @@ bool Scheduler::place_in_argument(ValueId value, int argument) {
 }
 
 bool Scheduler::place_in_result(ValueId value, int result) {
+  // Others may read whole vectors, and so behind the end of the result.
   const auto& all = readers(value);
-  const bool is_updated = std::any_of(all.begin(), all.end(), [&](const graph::Operation* operation) {
-    const auto operands = operation->operands();
-    return std::any_of(operands.begin(), operands.end(), [&](const Operand& operand) {
-      return operand.value == value && operand.use == graph::Use::kUpdate;
-    });
+  const bool is_only_returned = std::all_of(all.begin(), all.end(), [](const graph::Operation* operation) {
+    return dynamic_cast<const graph::WriteResult*>(operation) != nullptr;
   });
-  if (is_updated || !may_lie_outside(value)) return false;
+  if (!is_only_returned || !may_lie_outside(value)) return false;
   Placement& place = schedule_.placements_[static_cast<size_t>(value)];
   place.in_scratch = false;
   place.result = result;
