@@ -146,6 +146,27 @@ FORMULAS: dict[str, Formula] = {
 }
 
 
+def function_of(xp: Any, derivatives: Any, function: str, result: str) -> Callable[..., Any]:
+    """Returns the function that a contender compiles.
+
+    Args:
+        xp: the module with the functions of arrays.
+        derivatives: the module with `grad` and `value_and_grad`.
+        function: one of `FORMULAS`.
+        result: "value", or "gradient" or "value and gradient" of the sum of its squares.
+    """
+
+    def value(*arrays: Any) -> Any:
+        return FORMULAS[function].compute(xp, *arrays)
+
+    def total(*arrays: Any) -> Any:
+        return xp.sum(xp.square(value(*arrays)))
+
+    if result == "value":
+        return value
+    return (derivatives.grad if result == "gradient" else derivatives.value_and_grad)(total)  # type: ignore[no-any-return] # either module's
+
+
 def close_to_float64(name: str, size: int, result: Any) -> float:
     """Returns how far the numbers of a function are from those of NumPy in float64, in units of the largest of these.
 

@@ -44,6 +44,11 @@ ARITHMETIC: dict[str, tuple[int, Callable[..., Any], Callable[..., Any]]] = {
     "minimum": (2, ops.minimum, np.minimum),
     "maximum": (2, ops.maximum, np.maximum),
     "less": (2, lambda a, b: ops.cast(ops.less(a, b), "float32"), lambda a, b: (a < b).astype(np.float32)),
+    "less_equal": (
+        2,
+        lambda a, b: ops.cast(ops.less_equal(a, b), "float32"),
+        lambda a, b: (a <= b).astype(np.float32),
+    ),
     "equal": (2, lambda a, b: ops.cast(ops.equal(a, b), "float32"), lambda a, b: (a == b).astype(np.float32)),
     "where": (3, lambda a, b, c: ops.where(a > 0, b, c), lambda a, b, c: np.where(a > 0, b, c)),
 }

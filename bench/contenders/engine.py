@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 import engine
 from bench.contenders import Contender, Float32, Learner, Training, UnsupportedError
 from bench.data import Data
-from bench.functions import FORMULAS
+from bench.functions import function_of
 from bench.graphs.keras import build_with
 from bench.tasks import ArrayFunction, Graph, Product, Program, Task
 from engine import layers, optimizers, regularizers
@@ -109,19 +109,7 @@ def build(task: Graph, folder: Path, variant: str) -> Learner:
 
 
 def compile(task: ArrayFunction, arguments: list[NDArray[Any]]) -> Callable[[], Any]:
-    ops, formula = engine.ops, FORMULAS[task.function]
-
-    def value(*arrays: Any) -> Any:
-        return formula.compute(ops, *arrays)
-
-    def total(*arrays: Any) -> Any:
-        return ops.sum(ops.square(value(*arrays)))
-
-    compiled = engine.function(
-        {"value": value, "gradient": engine.grad(total), "value and gradient": engine.value_and_grad(total)}[
-            task.result
-        ]
-    )
+    compiled = engine.function(function_of(engine.ops, engine, task.function, task.result))
     return lambda: compiled(*arguments)
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from bench.contenders import Learner, Training, UnsupportedError
 from bench.data import Data
-from bench.functions import FORMULAS
+from bench.functions import function_of
 from bench.tasks import ArrayFunction, Graph, Problem, Program, Task
 
 MODULES = ("jax", "jaxlib", "numpy")
@@ -160,19 +160,7 @@ def prepare(task: Task, data: Data, variant: str) -> Network:
 
 
 def compile(task: ArrayFunction, arguments: list[NDArray[Any]]) -> Callable[[], Any]:
-    formula = FORMULAS[task.function]
-
-    def value(*arrays: Any) -> Any:
-        return formula.compute(jnp, *arrays)
-
-    def total(*arrays: Any) -> Any:
-        return jnp.sum(jnp.square(value(*arrays)))
-
-    compiled = jax.jit(
-        {"value": value, "gradient": jax.grad(total), "value and gradient": jax.value_and_grad(total)}[
-            task.result
-        ]
-    )
+    compiled = jax.jit(function_of(jnp, jax, task.function, task.result))
     arrays = [jax.device_put(array) for array in arguments]
     return lambda: jax.block_until_ready(compiled(*arrays))
 

@@ -314,8 +314,8 @@ py::tuple to_text(Program& program, const std::string& mode, int64_t batch_size,
   const Device& device = program.device();
   PredictionTeams division{1, threads > 0 ? threads : device.threads(), batch_size};
   if (chosen == graph::Mode::kPredict) division = device.divide_prediction(*graph, batch_size, threads);
-  const bool reads_arguments = chosen == graph::Mode::kFunction;
-  const auto executable = device.compile(graph, {false, division.batch_rows, division.threads, reads_arguments});
+  const bool arguments_in_place = chosen == graph::Mode::kFunction;
+  const auto executable = device.compile(graph, {false, division.batch_rows, division.threads, arguments_in_place});
   const graph::ValueNames text_names(*graph, names);
   std::string schedule = executable->to_text(text_names);
   if (division.teams > 1) {

@@ -122,7 +122,7 @@ bool Scheduler::may_lie_outside(ValueId value) const {
 }
 
 bool Scheduler::place_in_argument(ValueId value, int argument) {
-  if (!schedule_.reads_arguments() || !may_lie_outside(value)) return false;
+  if (!schedule_.arguments_in_place() || !may_lie_outside(value)) return false;
   Placement& place = schedule_.placements_[static_cast<size_t>(value)];
   place.in_scratch = false;
   place.argument = argument;

@@ -61,7 +61,7 @@ ENGINE_INLINE void chain_instruction(vf* results, const MapBlockInstruction& eac
   constexpr bool kIsC = kOperands < 3 || chained == Chained::kC;
   ChainOperand a(registers[each.a], j), b(registers[kIsB ? each.a : each.b], j),
       c(registers[kIsC ? each.a : each.c], j);
-  // A number that is loaded once leaves the loads of a core to the others.
+  // The other operand is one number for all elements: it is loaded once, since a core has few loads in a cycle.
   if (kOperands == 2 && kIsA != kIsB && (kIsA ? b : a).step == 0) {
     const vf number = (kIsA ? b : a).next();
 #pragma GCC unroll kChainVectors
@@ -77,9 +77,11 @@ ENGINE_INLINE void chain_instruction(vf* results, const MapBlockInstruction& eac
   }
 }
 
+/// A number for each instruction together with the operands that are chained, for the cases of a switch.
 constexpr int chain_case(MapOp op, Chained chained) { return static_cast<int>(op) * 8 + static_cast<int>(chained); }
 
-/// The instruction `each` of a chain, of which `chained` says what `results` are.
+/// results = the instruction `each`, where `chained` says which operands `results` are. There is a case for everything
+/// that `may_be_chained`.
 template <int vectors>
 ENGINE_INLINE void run_chained(const MapBlockInstruction& each, Chained chained, vf* results,
                                const MapRegister* registers, int64_t j) {

@@ -594,6 +594,7 @@ struct MapBlockInstruction {
 };
 
 /// Whether an instruction may be in a chain: arithmetic, which takes no longer than to load and store its numbers.
+/// `run_chained` (kernels/map.h) has a case for each of them.
 inline constexpr bool may_be_chained(MapOp op) {
   switch (op) {
     case MapOp::kNegate:
@@ -615,7 +616,7 @@ inline constexpr bool may_be_chained(MapOp op) {
   }
 }
 
-/// A block of numbers on a cache line (step 1), or kLineFloats copies of one number (step 0).
+/// A block of numbers that lie side by side (step 1), or kLineFloats copies of one number (step 0).
 struct MapRegister {
   float* data;
   int64_t step;

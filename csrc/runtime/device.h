@@ -32,7 +32,7 @@ struct CompileOptions {
   int threads = 1;          // at most
   /// Whether kernels may read the arguments of a function where they lie: all are float32, side by side, and vectors
   /// may be read up to a line behind their ends.
-  bool reads_arguments = false;
+  bool arguments_in_place = false;
 };
 
 /// A graph that has been compiled for a device. It is immutable: runs of it work in memory of their own.
@@ -47,7 +47,7 @@ class Executable {
   const graph::Graph& graph() const { return *graph_; }
   graph::Mode mode() const { return graph_->mode(); }
   bool compressed() const { return options_.compressed; }
-  bool reads_arguments() const { return options_.reads_arguments; }
+  bool arguments_in_place() const { return options_.arguments_in_place; }
   int64_t max_rows() const { return options_.max_rows; }
 
   /// Steps of one batch. A run counts on from batch to batch: cursor = batch * steps() + step.

@@ -51,7 +51,7 @@ int64_t FunctionSequence::result_numbers(size_t function, size_t result) const {
 }
 
 /// Whether all arguments of a function are float32 numbers that lie side by side.
-bool FunctionSequence::lie_as_read(size_t function, const Data& data) const {
+bool FunctionSequence::may_read_in_place(size_t function, const Data& data) const {
   const std::vector<Source>& sources = functions_[function].arguments;
   return std::all_of(sources.begin(), sources.end(), [&](const Source& source) {
     if (source.kind == Source::Kind::kResult) return true;
@@ -64,7 +64,7 @@ FunctionSequence::Frame FunctionSequence::make_frame(size_t function, const Data
   Program& program = *functions_[function].program;
   const graph::ModelSpec& spec = program.model().spec();
   Frame frame;
-  frame.workspace = program.lease_function(lie_as_read(function, data));
+  frame.workspace = program.lease_function(may_read_in_place(function, data));
   frame.arguments.resize(functions_[function].arguments.size());
   for (size_t r = 0; r < spec.results.size(); ++r) {
     const int64_t numbers = result_numbers(function, r);

@@ -55,7 +55,7 @@ class FunctionSequence {
 
   /// Numbers in a result of a function.
   int64_t result_numbers(size_t function, size_t result) const;
-  bool lie_as_read(size_t function, const Data& data) const;
+  bool may_read_in_place(size_t function, const Data& data) const;
   Frame make_frame(size_t function, const Data& data, const Calls& calls) const;
 
   std::vector<Function> functions_;

@@ -36,7 +36,7 @@ class ReadableArguments {
  public:
   ReadableArguments(const Workspace& workspace, const std::vector<graph::Shape>& shapes, const ArgumentView* given)
       : views_(given, given + shapes.size()) {
-    if (!workspace.executable->reads_arguments()) return;
+    if (!workspace.executable->arguments_in_place()) return;
     for (size_t i = 0; i < shapes.size(); ++i) {
       const auto* const data = static_cast<const float*>(given[i].data);
       const int64_t numbers = graph::element_count(shapes[i], 1);
@@ -225,12 +225,12 @@ std::shared_ptr<const graph::Graph> Program::graph_of(Pool& pool, const Training
   return pool.graphs.emplace(mode, std::move(built)).first->second;
 }
 
-std::shared_ptr<Workspace> Program::lease_function(bool reads_arguments) {
-  return lease(graph::Mode::kFunction, {false, model_.spec().batch, device_.threads(), reads_arguments});
+std::shared_ptr<Workspace> Program::lease_function(bool arguments_in_place) {
+  return lease(graph::Mode::kFunction, {false, model_.spec().batch, device_.threads(), arguments_in_place});
 }
 
 std::shared_ptr<Workspace> Program::lease(graph::Mode mode, const CompileOptions& options) {
-  const Key key{mode, options.compressed, options.max_rows, options.threads, options.reads_arguments};
+  const Key key{mode, options.compressed, options.max_rows, options.threads, options.arguments_in_place};
   std::shared_ptr<Pool> pool;
   std::shared_ptr<const TrainingSpec> training;
   std::unique_ptr<Workspace> workspace;

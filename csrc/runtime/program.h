@@ -55,7 +55,7 @@ class Program {
   /// Returns a workspace for batches of up to `options.max_rows` rows, which nobody else uses while it is held.
   std::shared_ptr<Workspace> lease(graph::Mode mode, const CompileOptions& options);
   /// Returns a workspace for calls of a function.
-  std::shared_ptr<Workspace> lease_function(bool reads_arguments);
+  std::shared_ptr<Workspace> lease_function(bool arguments_in_place);
 
   /// Computes the results of a function, in a workspace that was leased for its batch. `arguments` and `results` have
   /// one entry each, in their order. `step` is the number of the random draws, and of the optimizer's step. Throws

@@ -341,7 +341,7 @@ class CombinePiecesStep final : public Step {
   ValueId pieces_;
 };
 
-/// Whether threads share the pieces of all numbers of an array, which lie side by side.
+/// Whether threads share the pieces of all numbers of an array, which lie side by side. A batch of one sample has some.
 bool shares_pieces(const Scheduler& scheduler, const graph::Reduce& op) {
   const bool reduces_all = op.axes.size() == op.x.shape.size() && !gives_index(op.kind);
   return reduces_all && scheduler.threads() > 1 && scheduler.one_team() && !scheduler.is_copied(op.x.value) &&

@@ -427,9 +427,7 @@ class CompiledStep:
             self._kept_places,
         )
         results = _Results(stretch, dict(zip(self._kept_places, found, strict=True)))
-        if not self._metric_calls:
-            pass
-        elif self._adds_up:
+        if self._adds_up:
             for call in self._metric_calls:
                 _add_all(call, results)
         else:
