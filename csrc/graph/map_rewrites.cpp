@@ -74,8 +74,9 @@ const Map* producing_map(const Graph& graph, const Uses& uses, ValueId value) {
 }
 
 /// Lets maps read arrays before they are broadcast, as they broadcast their inputs themselves. Two inputs may then be
-/// one array, which the map reads once.
-void read_before_broadcast(const Graph& graph) {
+/// one array, which the map reads once. A value that is `kept` is read as it is: derivatives by it go through its
+/// readers.
+void read_before_broadcast(const Graph& graph, const std::vector<bool>& kept) {
   const Uses uses(graph);
   for (const auto& operation : graph.operations()) {
     auto* const map = dynamic_cast<Map*>(operation.get());
@@ -84,7 +85,7 @@ void read_before_broadcast(const Graph& graph) {
     for (Array& input : map->inputs) {
       const Map* const first = producing_map(graph, uses, input.value);
       const int same = first && first->outputs.size() == 1 ? identity_of(first->code) : -1;
-      if (same < 0 || first->y().shape != input.shape) continue;
+      if (same < 0 || first->y().shape != input.shape || kept[static_cast<size_t>(input.value)]) continue;
       input = first->inputs[static_cast<size_t>(same)];
       changed = true;
     }
@@ -94,9 +95,12 @@ void read_before_broadcast(const Graph& graph) {
   }
 }
 
-/// Whether a map computes one number from nothing. Every map that reads it may compute it for itself.
+/// Whether a map computes one number from nothing. Every map that reads it may compute it for itself. A coordinate would
+/// be another number there.
 bool is_known_number(const Map& map) {
-  return map.inputs.empty() && map.outputs.size() == 1 && is_single(map.y().shape);
+  return map.inputs.empty() && map.outputs.size() == 1 && is_single(map.y().shape) &&
+         std::none_of(map.code.instructions.begin(), map.code.instructions.end(),
+                      [](const MapInstruction& each) { return each.op == MapOp::kCoordinate; });
 }
 
 /// Returns whether any maps have been fused.
@@ -175,7 +179,7 @@ void fuse_maps(Graph& graph, const std::vector<ValueId>& kept) {
   std::vector<bool> is_kept(static_cast<size_t>(graph.value_count()));
   for (const ValueId value : kept) is_kept[static_cast<size_t>(value)] = true;
   do {
-    read_before_broadcast(graph);
+    read_before_broadcast(graph, is_kept);
   } while (fuse_maps_once(graph, is_kept));
 }
 

@@ -22,7 +22,7 @@ from engine import (
 )
 from engine._base.lazy_imports import on_first_use
 from engine._core_interface.cpp import DeviceArray, __version__
-from engine._gradients import GradientTape, grad, value_and_grad
+from engine._gradients import GradientTape, grad, jacobian, value_and_grad, vmap
 from engine.config import device
 from engine.dtype_policies import DTypePolicy, FloatDTypePolicy
 from engine.initializers import Initializer
@@ -79,6 +79,7 @@ __all__ = [
     "function",
     "grad",
     "initializers",
+    "jacobian",
     "layers",
     "losses",
     "metrics",
@@ -94,6 +95,7 @@ __all__ = [
     "utils",
     "value_and_grad",
     "version",
+    "vmap",
 ]
 
 

@@ -91,3 +91,33 @@ def test_second_derivatives(seed: int) -> None:
     found, slopes = engine.value_and_grad(penalised, numbers)(*arrays)
     assert_same(found, value, "value with its penalty", case)
     assert_same_gradients(slopes, gradients, "second derivative", case)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_functions_of_single_elements(seed: int) -> None:
+    """`vmap` of values, of gradients and of their Jacobian, over arrays and numbers that all elements share."""
+    random = RandomFunction(seed, ops)
+    # Which branch is taken must not depend on the rounding of a sum that is 0.
+    random.text = random.text.replace(") > 0, lambda", ") > 0.01, lambda")
+    first, *shared = random.arguments
+    batch = np.stack([first, 0.98 * first, 0.95 * first], -1).astype("float32")
+    arrays, numbers = [batch, *shared], tuple(range(len(random.arguments)))
+    axes = (-1, *[None] * len(shared))
+    case = f"seed {seed}: {random}"
+
+    def wanted(of: Any) -> Any:
+        return in_jax(jax.vmap(of(random.defined_with(JaxOps(), jnp)), axes), arrays)
+
+    function = random.defined_with(ops, np)
+    try:
+        values, slopes = engine.vmap(engine.value_and_grad(function, numbers), axes)(*arrays)
+        compiled = engine.function(engine.vmap(engine.jacobian(lambda *given: [function(*given)]), axes))
+        (rows,) = compiled(*arrays)
+    except Exception as error:
+        msg = f"{type(error).__name__} in {case}"
+        raise AssertionError(msg) from error
+    assert compiled.refusal is None
+    value, gradients = wanted(lambda function: jax.value_and_grad(function, numbers))
+    assert_same(values, value, "value of elements", case)
+    assert_same_gradients(slopes, gradients, "gradient of elements", case)
+    assert_same(rows, gradients[0], "Jacobian of elements", case)

@@ -1,8 +1,9 @@
-"""Derivatives for loops of one's own: gradient tapes, and functions that return gradients of other functions."""
+"""Derivatives for loops of one's own: gradient tapes, and functions of functions: gradients, Jacobians, `vmap`."""
 
 from __future__ import annotations
 
-from engine._gradients.functions import grad, value_and_grad
+from engine._gradients.functions import grad, jacobian, value_and_grad
 from engine._gradients.tape import GradientTape
+from engine._gradients.vectorization import vmap
 
-__all__ = ["GradientTape", "grad", "value_and_grad"]
+__all__ = ["GradientTape", "grad", "jacobian", "value_and_grad", "vmap"]

@@ -19,7 +19,7 @@ from engine._tracing.trace import Computed, Node, Origin, Trace, TracedArray, as
 
 # How the nodes of a rule name what they read: a number from 0 is a node of the rule, -1 is the gradient with respect to the
 # output, -2 is the output, and -3, -4, ... are the arrays of the forward pass that the rule reads.
-_UPSTREAM, _OUTPUT, _FIRST_READ = -1, -2, -3
+UPSTREAM, OUTPUT, FIRST_READ = -1, -2, -3
 # The kinds of nodes that need more than the arrays that they read. A rule has none of them.
 _NOT_OF_ARRAYS = frozenset((
     "variable", "weight", "custom_gradient", "gradients", "gradient", "argument", "assign", "step", "assign_after_batch",
@@ -45,8 +45,8 @@ def custom_gradient(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str
         gradients = _gradients(rule, trace.add("upstream", (), y.extents, y.dtype), inputs)
         entries = trace.entries[first:]
     finally:
-        _forget(trace, first)
-    read, fields = _rule(trace, first, entries, gradients)
+        forget(trace, first)
+    read, fields = rule_fields(trace, first, entries, gradients)
     return trace.add("custom_gradient", (y, *read), y.extents, y.dtype, **fields)
 
 
@@ -68,8 +68,8 @@ def give_rule(
         gradients = [(x, dx) for x, dx in zip(arguments, gradients_of_rule, strict=False) if dx is not None]
         entries = trace.entries[first:]
     finally:
-        _forget(trace, first)
-    read, fields = _rule(trace, first, entries, gradients, y.origin, arguments)
+        forget(trace, first)
+    read, fields = rule_fields(trace, first, entries, gradients, y.origin, arguments)
     node: Any = trace.entries[first - 1]
     inputs = tuple(array.view for array in read)
     trace.entries[first - 1] = node._replace(inputs=inputs, fields={**node.fields, **fields})
@@ -98,7 +98,7 @@ def _gradients(
     ]
 
 
-def _rule(  # noqa: PLR0917 # what belongs to a rule
+def rule_fields(  # noqa: PLR0917 # what belongs to a rule
     trace: Trace,
     first: int,
     entries: Sequence[Any],
@@ -121,15 +121,15 @@ def _rule(  # noqa: PLR0917 # what belongs to a rule
 
     def number_of(origin: Origin, shape: tuple[Extent, ...]) -> int:
         if origin == output:
-            return _OUTPUT
+            return OUTPUT
         if isinstance(origin, Computed) and origin.entry == first:
-            return _UPSTREAM
+            return UPSTREAM
         if isinstance(origin, Computed) and origin.entry > first:
             return origin.entry - first - 1
         if origin not in indices:
             indices[origin] = len(read)
             read.append(TracedArray(trace, origin, shape, "float32"))
-        return _FIRST_READ - indices[origin]
+        return FIRST_READ - indices[origin]
 
     nodes = list[dict[str, Any]]()
     for entry in entries[1:]:
@@ -138,12 +138,12 @@ def _rule(  # noqa: PLR0917 # what belongs to a rule
             raise _refused(f"the gradient can't be computed by {reader}")
         nodes.append({**lowered_node(entry), "inputs": [number_of(*view) for view in entry.inputs]})
     # For each gradient the argument that it is for, as an index into `read`, and the node that computes it.
-    by = [_FIRST_READ - number_of(*argument.view) for argument, _ in gradients]
+    by = [FIRST_READ - number_of(*argument.view) for argument, _ in gradients]
     results = [number_of(*gradient.view) for _, gradient in gradients]
     return read, {"nodes": nodes, "by": by, "results": results}
 
 
-def _forget(trace: Trace, first: int) -> None:
+def forget(trace: Trace, first: int) -> None:
     """Removes the entries of a trace from number `first` on."""
     del trace.entries[first:]
     dtypes = getattr(trace, "dtypes", None)

@@ -49,6 +49,9 @@ _HIGHER_ORDER = frozenset(
     {"cond", "switch", "while_loop", "fori_loop", "scan", "associative_scan", "map", "vectorized_map"}
 )
 
+# Those of them that choose between functions. All of these are recorded where the numbers aren't known.
+_CHOICES = frozenset({"cond", "switch"})
+
 # Functions of `engine.ops` that have derivatives, but can't be recorded: a tape refuses them. Other functions that can't be
 # recorded, such as `unique`, have the derivative 0, so that their results are constants for a tape.
 _WITHOUT_RULE = frozenset({"eig", "polar", "view", "view_as_complex", "view_as_real"})
@@ -99,6 +102,7 @@ class Recorder:
 
     def renew(self) -> None:
         """Continues with a new trace, since weights that the present one has read are about to change."""
+        require_no_region(self.trace)
         self.trace = self._new_trace()
         for tape in self.open_tapes():
             tape._join(self.trace)
@@ -136,6 +140,8 @@ def captured_change(weight: Any, value: Any) -> bool:
     """
     if current.get() is not None:
         return False
+    if open_recorder.get() is not None:
+        require_no_region(open_recorder.get().trace)
     if _is_trial.get() or _trace_assigns(weight, value):
         return True
     capture = capturing()
@@ -184,6 +190,9 @@ class LazyTrace(Trace):
     """What computes traces; `engine.models.functions` sets it when it is imported, as it imports this module."""
     computes = True
     """Whether its numbers can be computed at any time."""
+
+    region = ""
+    """What maps the function that is being recorded for one element, such as "vmap"; else empty."""
 
     def __init__(self) -> None:
         super().__init__([], [])
@@ -269,9 +278,8 @@ class LazyTrace(Trace):
         self._begin()
         count = inputs[0].extents[0].fixed
         lengths = tuple(shape_for_samples(full_shape(shape), count) for shape in shapes)
-        self.dtypes.append("float32")
         views = tuple(symbol.view for symbol in inputs)
-        outputs: Any = self._append_use(Use(part, views, lengths, training, arguments))
+        outputs: Any = self.append_call(Use(part, views, lengths, training, arguments))
         self._record_change(self.functions.changed_by(part, samples, training, arguments))
         if any(symbol._keras_mask is not None for symbol in inputs if isinstance(symbol, RecordedArray)) or (
             part._may_make_mask
@@ -280,6 +288,10 @@ class LazyTrace(Trace):
                 if masked:
                     array._keras_mask = self.add("mask_as_array", (array,), array.extents[:-1], "bool")
         return outputs  # type: ignore[no-any-return] # symbols
+
+    def append_call(self, use: Use) -> tuple[TracedArray, ...]:
+        self.dtypes.append("float32")
+        return super().append_call(use)
 
     def _require_readable(self, part: Any, inputs: Sequence[TracedArray]) -> None:
         """Raises ValueError if a layer or a model gets numbers that aren't indices of its embeddings, or that float32 rounds."""
@@ -339,6 +351,9 @@ class LazyTrace(Trace):
                 return super().adopted(symbol)
             self._held[key] = symbol, self.argument(symbol.computed_numbers, symbol.dtype)
         return self._held[key][1]
+
+    def read_again(self, symbol: TracedArray) -> RecordedArray | None:
+        """Returns a new input that gets the numbers of `symbol`, if that is an input that has others in each call; else None."""
 
     def inputs_from(self, earlier: Sequence[LazyTrace]) -> list[tuple[RecordedArray, TracedArray]]:
         """Returns the arrays of earlier traces that are inputs of this one, each with its input."""
@@ -403,6 +418,13 @@ class LazyTrace(Trace):
             if isinstance(entry, Use):
                 owners.update(dict.fromkeys(entry.part._layers_of_weights))
         return [*owners]
+
+
+def require_no_region(trace: LazyTrace) -> None:
+    """Raises CannotRecordError if weights are about to change in a function that is recorded for one element of a batch."""
+    if trace.region:
+        msg = f"{line_of_user()}: {trace.region} can't map a function that changes weights: change them outside of it"
+        raise CannotRecordError(msg)
 
 
 def _waits(reference: weakref.ref[RecordedArray]) -> bool:
@@ -525,7 +547,8 @@ class RecordedArray(TracedArray):
     def computed_numbers(self) -> NDArray[Any]:
         """The numbers, which are computed now if they are not there yet."""
         if self._numbers is None and not self.trace.computes:
-            raise needs_values(f"<array of a step, shape={self.shape}>", "float() or np.asarray() of it")
+            where = f"function that {self.trace.region} maps" if self.trace.region else "step"
+            raise needs_values(f"<array of a {where}, shape={self.shape}>", "float() or np.asarray() of it")
         if self._numbers is None:
             self.trace.evaluate()
         if self._numbers is None:  # this array was made after its trace had been computed
@@ -611,7 +634,8 @@ class RecordedArray(TracedArray):
         trace = current.get()
         if trace is None:
             if operation in _HIGHER_ORDER:
-                return function_of_arrays(operation)(*args, **kwargs)
+                of_numbers = operation not in _CHOICES or self._may_compute()
+                return (function_of_arrays if of_numbers else implementation)(operation)(*args, **kwargs)
             trace = trace_for((args, kwargs))
         if trace is None or not can_record(operation):
             if (
@@ -627,6 +651,11 @@ class RecordedArray(TracedArray):
 
         with trace.as_current():
             return implementation(operation)(*mapped(in_trace, args), **mapped(in_trace, kwargs))
+
+    def _may_compute(self) -> bool:
+        """Whether the numbers of what is recorded now can be computed at once."""
+        recorder_open = recorder()
+        return self.trace.computes and (recorder_open is None or recorder_open.trace.computes)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         """Records a universal function of NumPy, or computes it at once if no derivative is known."""

@@ -159,9 +159,9 @@ class Trace:
         shapes = part._output_shapes_for(samples)
         part._build_for_inputs(samples)
         views = tuple(symbol.view for symbol in inputs)
-        return self._append_use(Use(part, views, tuple(map(full_shape, shapes)), training, arguments))
+        return self.append_call(Use(part, views, tuple(map(full_shape, shapes)), training, arguments))
 
-    def _append_use(self, use: Use) -> tuple[TracedArray, ...]:
+    def append_call(self, use: Use) -> tuple[TracedArray, ...]:
         """Appends a call, and returns its outputs."""
         self.entries.append(use)
         entry = len(self.entries) - 1

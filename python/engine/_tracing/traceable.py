@@ -35,7 +35,7 @@ def traceable(function: _Function, always: bool = False, prefix: str = "") -> _F
             if current.get() is not None:
                 return implementation(name)(*args, **kwargs)
             found = open_recorder.get()
-            if found is not None and found.captures and can_record(name):
+            if found is not None and not found.trace.computes and can_record(name):
                 return found.apply(name, args, kwargs)
         return function(*args, **kwargs)
 

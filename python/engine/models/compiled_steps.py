@@ -139,6 +139,13 @@ class StepTrace(LazyTrace):
         self.inputs.append(found)
         return found
 
+    def read_again(self, symbol: TracedArray) -> RecordedArray | None:
+        """Returns a new input for the array of the flat batch that a symbol stands for; None if it stands for none."""
+        number = _number_in_batch(symbol) if isinstance(symbol, RecordedArray) else None
+        if number is None:
+            return None
+        return self.input_for(number, [each.fixed for each in symbol.extents], symbol.dtype)
+
     def require(self, array: TracedArray, limits: IndexRange | ExactIntegers) -> None:
         """Says what an array must hold, which is checked before the step runs if it comes from the batch."""
         source = self.sources.get(array.origin.number) if isinstance(array.origin, Input) else None
