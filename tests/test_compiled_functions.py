@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -190,7 +191,7 @@ def test_errors_are_those_of_the_function() -> None:
     def wrong(x: Any) -> Any:
         return ops.matmul(x, ops.ones((3, 3)))
 
-    with pytest.raises(ValueError, match="4 columns"):
+    with pytest.raises(ValueError, match=r"test_compiled_functions\.py:\d+: .*can't be multiplied"):
         wrong(X)
 
     @keras.function
@@ -315,3 +316,93 @@ def test_a_function_follows_the_settings_of_its_layers(make: Any, name: str, val
     layer.trainable = True
     compiled(X)
     assert len(runs) == 2
+
+
+def refused_line(function: Any, *args: Any) -> str:
+    """Returns the reason in the warning of a function that can't be compiled, which is called."""
+    compiled = keras.function(function)
+    with pytest.warns(UserWarning, match="can't be compiled") as warned:
+        compiled(*args)
+    assert compiled.refusal is not None
+    return str(warned[0].message).partition("The reason: ")[2]
+
+
+def assigned(x: Any) -> Any:
+    x = x.copy()
+    x[0] = 1
+    return x
+
+
+REFUSED: dict[str, tuple[Any, str]] = {
+    "float": (lambda x: float(np.sum(x)), "numbers that are there only when"),
+    "if": (lambda x: x if x[0, 0] > 0 else -x, "numbers that are there only when"),
+    "item": (lambda x: x[0, 0].item(), "numbers that are there only when"),
+    "format": (lambda x: f"{x[0, 0]:.2f}", "numbers that are there only when"),
+    "an array of it": (lambda x: np.asarray(x + 1), "numbers that are there only when"),
+    "assignment": (assigned, r"x\[...\] = value changes an array"),
+    "a function of NumPy": (lambda x: np.unique(x + 1), "NumPy's `unique` can't be recorded"),
+    "a method of a ufunc": (lambda x: np.add.outer(x, x), "NumPy's `add.outer` can't be recorded"),
+    "out": (lambda x: np.add(x, 1, out=np.zeros((12, 4))), "NumPy's `add` with out can't be recorded"),
+    "bools as an index": (lambda x: x[x > 0], "an index of bools"),
+    "an attribute": (lambda x: x.nonzero(), "no attribute 'nonzero'"),
+    "complex numbers": (lambda x: x * 1j, "real numbers"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_refusal_names_the_line(what: str) -> None:
+    function, reason = REFUSED[what]
+    assert re.match(rf"test_compiled_functions\.py:\d+: .*{reason}", refused_line(function, X))
+
+
+WRONG: dict[str, tuple[Any, str]] = {
+    "matmul": (lambda x, y: x @ y, r"\(12, 4\) and \(12, 2\) can't be multiplied"),
+    "einsum": (lambda x, y: np.einsum("ij,jk->ik", x, y), "can't be multiplied"),
+    "add": (lambda x, y: x + y, "can't be broadcast"),
+    "reshape": (lambda x, y: x.reshape(5) + y, r"can't have the shape \(5,\)"),
+    "concatenate": (lambda x, y: np.concatenate([x, y]), "can't be joined"),
+    "index": (lambda x, y: x[77] + y, "out of range"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_an_error_about_shapes_names_the_line(what: str) -> None:
+    function, reason = WRONG[what]
+    compiled, kind = keras.function(function), IndexError if what == "index" else ValueError
+    with pytest.raises(kind, match=rf"^test_compiled_functions\.py:\d+: .*{reason}"):
+        compiled(X, Y)
+    assert compiled.refusal is None  # as it may be compiled for other arguments
+    with pytest.raises(kind, match=rf"^test_compiled_functions\.py:\d+: .*{reason}"):
+        keras.grad(function)(X, Y)
+
+
+def test_errors_of_users_stay_theirs() -> None:
+    def checked(x: Any) -> Any:
+        if x.ndim == 2:
+            msg = "not this shape"
+            raise ValueError(msg)
+        return x
+
+    with pytest.raises(ValueError, match=r"^not this shape$"):
+        keras.function(checked)(X)
+    with pytest.raises(ValueError, match=r"^not this shape$"):
+        keras.function(lambda x: ops.map(checked, x[None]))(X)
+    with pytest.raises(TypeError, match=r"^only"):  # NumPy's, as a row is no number in Python either
+        keras.function(lambda x: [float(row) for row in x])(X)
+
+
+def test_complex_arguments_are_computed_by_numpy() -> None:
+    assert "give its real and its imaginary part" in refused_line(lambda z: z * 2, np.ones(3, complex))
+    with pytest.warns(UserWarning, match="can't be compiled"):
+        np.testing.assert_array_equal(keras.function(lambda z: z * 2)(np.ones(3) * 1j), 2j * np.ones(3))
+
+
+def test_choices_are_recorded() -> None:
+    @keras.function
+    def chosen(x: Any) -> Any:
+        signed = ops.cond(ops.sum(x) > 0, lambda: [2 * x, x], lambda: [-x, x])
+        return [*signed, ops.switch(ops.cast(x[0], "int32"), [lambda a: a, lambda a: 3 * a], x)]
+
+    for x in (np.ones(3, "float32"), -np.ones(3, "float32")):
+        assert_all_close(chosen(x), [2 * x if x[0] > 0 else -x, x, 3 * x if x[0] > 0 else x])
+    assert chosen.refusal is None

@@ -6,7 +6,11 @@ import re
 import sys
 from typing import Any
 
+import numpy as np
+
+# The folders of this package and of NumPy, whose functions call back.
 _PACKAGE = __file__.removesuffix("errors.py").removesuffix("_tracing/")
+_NUMPY = np.__file__.removesuffix("__init__.py")
 
 
 class NeedsValuesError(TypeError, ValueError):
@@ -18,15 +22,58 @@ class CannotRecordError(TypeError):
 
 
 def line_of_user() -> str:
-    """Returns file and line of the innermost frame outside of this package, such as "model.py:12"."""
+    """Returns file and line of the innermost frame outside of this package and NumPy, such as "model.py:12"."""
     frame: Any = sys._getframe(1)
     while frame is not None:
-        name = frame.f_code.co_filename
-        if not name.startswith(_PACKAGE) and not name.startswith("<frozen"):
-            file = re.split(r"[/\\]", name)[-1]
-            return f"{file}:{frame.f_lineno}"
+        if _is_of_user(frame):
+            return _place(frame, frame.f_lineno)
         frame = frame.f_back
     return "?"
+
+
+def line_of_error(error: BaseException) -> str:
+    """Returns file and line of the user where an error was raised, as `line_of_user` does."""
+    place, step = "?", error.__traceback__
+    while step is not None:
+        if _is_of_user(step.tb_frame):
+            place = _place(step.tb_frame, step.tb_lineno)
+        step = step.tb_next
+    return place
+
+
+def is_raised_by_package(error: BaseException) -> bool:
+    """Returns whether this package raised an error, and not a function of the user that it called."""
+    step = error.__traceback__
+    while step is not None and step.tb_next is not None:
+        step = step.tb_next
+    return step is not None and step.tb_frame.f_code.co_filename.startswith(_PACKAGE)
+
+
+def name_line(error: Exception) -> None:
+    """Puts the line of the user in front of the message of an error that this package raised, unless it is there."""
+    text = error.args[0] if error.args else None
+    if isinstance(text, str) and is_raised_by_package(error) and not _begins_with_line(text):
+        error.args = (f"{line_of_user()}: {text}", *error.args[1:])
+
+
+def text_with_line(error: Exception) -> str:
+    """Returns the message of an error that a function of the user raised, with the line in front."""
+    text = str(error)
+    return text if _begins_with_line(text) else f"{line_of_error(error)}: {text}"
+
+
+def _begins_with_line(text: str) -> bool:
+    return re.match(r"\S+:\d+: ", text) is not None
+
+
+def _is_of_user(frame: Any) -> bool:
+    name = frame.f_code.co_filename
+    return not name.startswith((_PACKAGE, _NUMPY, "<frozen", "<__array_function__"))
+
+
+def _place(frame: Any, line: int) -> str:
+    file = re.split(r"[/\\]", frame.f_code.co_filename)[-1]
+    return f"{file}:{line}"
 
 
 def needs_values(what: str, action: str) -> NeedsValuesError:

@@ -30,7 +30,7 @@ from engine._core_interface.cpp import ContextValue
 from engine._data.exact_integers import ExactIntegers, Reading
 from engine._data.index_ranges import IndexRange
 from engine._tracing.dispatch import can_record, function_of_arrays, implementation
-from engine._tracing.errors import CannotRecordError, line_of_user, needs_values
+from engine._tracing.errors import CannotRecordError, NeedsValuesError, line_of_user, needs_values
 from engine._tracing.extents import Extent, Extents, full_shape
 from engine._tracing.symbolic import (
     contains,
@@ -663,8 +663,9 @@ class RecordedArray(TracedArray):
             return getattr(ufunc, method)(*numbers_of(inputs), **numbers_of(options))
         try:
             return recorded_ufunc(ufunc, method, inputs, options)
-        except CannotRecordError:
-            return getattr(ufunc, method)(*numbers_of(inputs), **numbers_of(options))
+        except CannotRecordError as error:
+            inputs, options = _numbers_or(error, (inputs, options))
+        return getattr(ufunc, method)(*inputs, **options)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         """Records another function of NumPy, or computes it at once if no derivative is known."""
@@ -676,14 +677,23 @@ class RecordedArray(TracedArray):
             if function in _SAME_NUMBERS and isinstance(result, RecordedArray) and result.trace.computes:
                 return result.trace.as_array(result)
             return result
-        except CannotRecordError:
+        except CannotRecordError as error:
             if trace is not None and trace.may_differentiate and function.__name__ in _WITHOUT_RULE:
                 raise _no_rule(function.__name__) from None
-            return function(*numbers_of(args), **numbers_of(kwargs))
+            args, kwargs = _numbers_or(error, (args, kwargs))
+        return function(*args, **kwargs)
 
     def stopped(self) -> RecordedArray:
         """Returns the same numbers, through which no derivative is computed."""
         return self.trace.add("stop_gradient", (self,), self.extents, self.dtype)  # type: ignore[return-value] # of this trace
+
+
+def _numbers_or(error: CannotRecordError, values: Any) -> Any:
+    """Returns `values` with arrays of NumPy in place of recorded ones; raises `error` if these have no numbers yet."""
+    try:
+        return numbers_of(values)
+    except NeedsValuesError:
+        raise error from None
 
 
 def _no_rule(operation: str) -> CannotRecordError:

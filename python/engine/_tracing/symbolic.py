@@ -13,7 +13,7 @@ import numpy as np
 from engine._base.tensor_like import open_recorder
 from engine._core_interface.cpp import ContextValue
 from engine._tracing.dispatch import answer_of, function_of_arrays, implementation
-from engine._tracing.errors import CannotRecordError, NeedsValuesError, needs_values
+from engine._tracing.errors import CannotRecordError, NeedsValuesError, line_of_user, name_line, needs_values
 from engine._tracing.extents import Extent, Extents, text_of_extent
 from engine._tracing.numpy_functions import call_of_function, calls_of_ufunc
 
@@ -38,7 +38,18 @@ def outside_of_traces() -> AbstractContextManager[None]:
 
 
 def apply(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Records a call of the function `name` of `engine.ops` with symbols among its arguments."""
+    """Records a call of the function `name` of `engine.ops` with symbols among its arguments.
+
+    Errors about its arguments name the line of the user.
+    """
+    try:
+        return _recorded(name, args, kwargs)
+    except (ValueError, TypeError, IndexError) as error:
+        name_line(error)
+        raise
+
+
+def _recorded(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     values = _values.get()
     if values:
         args, kwargs = mapped(lambda each: values.get(id(each), each), (args, kwargs))
@@ -161,6 +172,14 @@ class Symbolic:
 
     def __getitem__(self, key: Any) -> Any:
         return self._applied("get_item", self, key)
+
+    def __setitem__(self, key: Any, value: Any) -> NoReturn:
+        msg = (
+            f"{line_of_user()}: x[...] = value changes an array, and a symbol is no memory that can change: make a new one, as by "
+            "np.where(condition, value, x), np.concatenate([...]), ops.slice_update(x, start, value) or "
+            "ops.scatter_update(x, indices, values)"
+        )
+        raise CannotRecordError(msg)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         """Records a function of NumPy, such as `np.exp(x)`."""

@@ -12,6 +12,7 @@ import numpy as np
 from engine import tree
 from engine._base.locks import Lock, Order
 from engine._base.tensor_like import Tensor, open_recorder
+from engine._tracing.errors import CannotRecordError, NeedsValuesError, is_raised_by_package, line_of_error
 from engine._tracing.lazy import prepare_for_change
 from engine._tracing.symbolic import current
 from engine._tracing.versions import Versioned
@@ -58,7 +59,7 @@ class CompiledFunction:
             except Exception as error:
                 if not refused(error):
                     raise
-                result = self.python_function(*args, **kwargs)  # an error of the user's comes from here
+                result = self._in_python(error, args, kwargs)
                 self.refusal = error
                 warn_of_python(
                     self.python_function.__qualname__, error, "leave out `keras.function` to ask for that"
@@ -90,6 +91,20 @@ class CompiledFunction:
             raise ValueError(msg)
         step, _ = next(reversed(self._compiled.values()))
         return step.explained(threads)
+
+    def _in_python(self, refusal: Exception, args: Any, kwargs: Any) -> Any:
+        """Calls the function as it is written, after it could not be recorded.
+
+        Where it then fails at the same line, as for wrong shapes, the error is the one of the recording: it names the line.
+        """
+        try:
+            return self.python_function(*args, **kwargs)
+        except Exception as error:
+            needs_python = isinstance(refusal, (NeedsValuesError, CannotRecordError))
+            is_same = isinstance(refusal, type(error)) and line_of_error(refusal) == line_of_error(error)
+            if is_same and is_raised_by_package(refusal) and not needs_python:
+                raise refusal from None
+            raise
 
     def _called(self, given: Any, symbols: list[Any]) -> Any:
         """Calls the function with symbols in the place of arrays."""

@@ -24,7 +24,7 @@ from engine._core_interface.cpp import ContextValue, Float32, FunctionSequence, 
 from engine._data.exact_integers import ExactIntegers
 from engine._data.index_ranges import IndexRange
 from engine._data.sources import Samples
-from engine._tracing.errors import NeedsValuesError, needs_values
+from engine._tracing.errors import CannotRecordError, NeedsValuesError, needs_values, text_with_line
 from engine._tracing.extents import Extent, FullShape
 from engine._tracing.lazy import LazyTrace, RecordedArray, Recorder, as_recorded
 from engine._tracing.symbolic import mapped, sequence_like
@@ -203,6 +203,9 @@ class Capture(Recorder):
             if value is None or isinstance(value, str):
                 return value
             array = np.asarray(value)
+            if array.dtype.kind == "c":
+                msg = f"an argument of dtype {array.dtype} can't be recorded: give its real and its imaginary part"
+                raise CannotRecordError(msg)
             return self.trace.input_for(number, array.shape, array.dtype.name)
 
         with ContextValue(open_recorder, self):
@@ -731,5 +734,6 @@ def warn_of_python(what: str, error: Exception, silence: str) -> None:
         error: what it raised when it got symbols.
         silence: how to say that this is meant.
     """
-    msg = f"{what} can't be compiled, so it runs in Python each time, which is slower; {silence}. The reason: {error}"
+    reason = text_with_line(error)
+    msg = f"{what} can't be compiled, so it runs in Python each time, which is slower; {silence}. The reason: {reason}"
     warnings.warn(msg, UserWarning, stacklevel=2)
