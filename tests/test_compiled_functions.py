@@ -406,3 +406,109 @@ def test_choices_are_recorded() -> None:
     for x in (np.ones(3, "float32"), -np.ones(3, "float32")):
         assert_all_close(chosen(x), [2 * x if x[0] > 0 else -x, x, 3 * x if x[0] > 0 else x])
     assert chosen.refusal is None
+
+
+# ---- Lengths that vary ------------------------------------------------------------------------------------------------
+
+# Functions of a vector and of a matrix that has as many rows, in which both may have any length.
+OF_ANY_LENGTH: dict[str, Any] = {
+    "elementwise": lambda x, m: np.sin(x)[:, None] * m,
+    "differences": lambda x, m: (np.sum(np.square(x[1:] - x[:-1])), m[::-1]),
+    "means": lambda x, m: [np.mean(m, axis=0), np.sum(x) / x.shape[0], np.var(x)],
+    "products": lambda x, m: np.matmul(np.transpose(m), np.matmul(x[:, None] * x, m)),
+    "joined": lambda x, m: np.concatenate([x, x[:1], x * 2]),
+    "sums so far": lambda x, m: np.cumsum(m, axis=0) + np.arange(4.0),
+    "gradients": keras.value_and_grad(lambda x, m: np.sum(np.tanh(m) * x[:, None] ** 2), argnums=(0, 1)),
+    "elements": lambda x, m: keras.vmap(lambda a, b: a * np.max(b))(x * 1, m),
+}
+
+
+@pytest.mark.parametrize("name", OF_ANY_LENGTH)
+def test_any_length_is_recorded_once(name: str) -> None:
+    calls = list[int]()
+
+    def counted(x: Any, m: Any) -> Any:
+        calls.append(1)
+        return OF_ANY_LENGTH[name](x, m)
+
+    compiled, exact = keras.function(counted, reduce_retracing=True), keras.function(OF_ANY_LENGTH[name])
+    for length in (5, 7, 2, 33, 129, 7, 5):
+        x, m = RNG.normal(size=length).astype("float32"), RNG.normal(size=(length, 4)).astype("float32")
+        found, expected = keras.tree.flatten(compiled(x, m)), keras.tree.flatten(exact(x, m))
+        assert [np.asarray(each).dtype for each in found] == [np.asarray(each).dtype for each in expected]
+        assert_all_close(found, expected, rtol=1e-5, atol=1e-5)
+    assert len(calls) == 2  # for the length 5, and for any other
+
+
+def test_lengths_at_which_something_else_happens_are_recorded_themselves() -> None:
+    @keras.function(reduce_retracing=True)
+    def later(x: Any) -> Any:
+        return np.sum(x[3:]) + x[2]
+
+    for length in (6, 8, 9):
+        x = np.arange(length, dtype="float32")
+        assert float(later(x)) == x[3:].sum() + x[2]
+    assert float(later(np.arange(3, dtype="float32"))) == 2.0  # a slice beyond the end is empty
+    with pytest.raises(IndexError, match="out of range"):
+        later(np.ones(2))
+    assert float(later(np.arange(4, dtype="float32"))) == 5.0
+
+
+def test_axes_that_vary_by_themselves() -> None:
+    calls = list[int]()
+
+    @keras.function(reduce_retracing=True)
+    def outer(x: Any, y: Any) -> Any:
+        calls.append(1)
+        return x[:, None] * y
+
+    for rows, columns in ((3, 4), (5, 4), (6, 4), (6, 7), (6, 9), (8, 4)):
+        assert outer(np.ones(rows), np.ones(columns)).shape == (rows, columns)
+    assert len(calls) == 4  # (3, 4), (n, 4), (6, 7) and (6, n)
+
+
+def test_it_tells_why_each_length_is_recorded() -> None:
+    def total(x: Any) -> Any:
+        return sum(2 * row for row in x)
+
+    compiled = keras.function(total, reduce_retracing=True)
+    compiled(X)
+    with pytest.warns(
+        UserWarning, match=r"total is recorded for each length of None in the shapes \(None, 4\).*\.py:\d+: "
+    ):
+        compiled(X[1:])
+    assert_all_close([compiled(X[2:])], [2 * X[2:].sum(0)], rtol=1e-5)
+    dense = layers.Dense(2)
+    of_layer = keras.function(dense.__call__, reduce_retracing=True)
+    of_layer(X)
+    with pytest.warns(UserWarning, match="it calls layers or reads weights"):
+        of_layer(X[1:])
+    assert of_layer(X[2:]).shape == (10, 2)
+
+
+def test_many_recordings_are_told_once() -> None:
+    @keras.function
+    def scaled(x: Any, count: Any, *, part: Any = None) -> Any:
+        return x * count
+
+    for length in range(1, 10):
+        scaled(np.ones(length), 2)
+    with pytest.warns(
+        UserWarning, match=r"scaled has been recorded 10 times.*`x` was float64 \(1,\),.*padding"
+    ) as told:
+        scaled(np.ones(10), 2)
+    assert "count" not in str(told[0].message)
+    scaled(np.ones(11), 2)
+
+    counting = keras.function(lambda x, count: x * count)
+    for count in range(9):
+        counting(X, count)
+    with pytest.warns(
+        UserWarning, match=r"`count` was 0, 1, 2, 3, ...: pass a number that changes as an array or a float"
+    ):
+        counting(X, 9)
+    keyword, kept = keras.function(lambda x, *, part: x), [object() for _ in range(10)]
+    for part in kept[:9]:
+        keyword(X, part=part)
+    with pytest.warns(UserWarning, match=r"`part` was another object.*make an object that is passed once"):
+        keyword(X, part=kept[9])

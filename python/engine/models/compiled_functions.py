@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, overload
 
 import numpy as np
 
 from engine import tree
 from engine._base.locks import Lock, Order
 from engine._base.tensor_like import Tensor, open_recorder
-from engine._tracing.errors import CannotRecordError, NeedsValuesError, is_raised_by_package, line_of_error
+from engine._tracing.errors import (
+    CannotRecordError,
+    NeedsValuesError,
+    is_raised_by_package,
+    line_of_error,
+    text_with_line,
+)
 from engine._tracing.lazy import prepare_for_change
 from engine._tracing.symbolic import current
 from engine._tracing.versions import Versioned
 from engine.models.compiled_steps import CompiledStep, refused, warn_of_python
+from engine.models.function_forms import AnyLength, VaryingAxes, varying_axes, what_varies, without_lengths
 
 # Forms of arguments for which a function stays compiled, those that came last.
 _MOST_FORMS = 64
+# The number of recordings at which a function warns, as most of its calls may be the first ones of a form.
+_MANY_FORMS = 10
 
 
 class CompiledFunction:
@@ -27,9 +38,10 @@ class CompiledFunction:
 
     Args:
         python_function: the function of the user.
+        reduce_retracing: see `function`.
     """
 
-    def __init__(self, python_function: Callable[..., Any]) -> None:
+    def __init__(self, python_function: Callable[..., Any], reduce_retracing: bool = False) -> None:
         functools.update_wrapper(self, python_function)
         self.python_function = python_function
         self.refusal: Exception | None = None
@@ -37,6 +49,13 @@ class CompiledFunction:
         self._compiled: OrderedDict[Any, tuple[CompiledStep, Any]] = OrderedDict()
         self._last: CompiledStep | None = None
         self._table = Lock("the forms of a compiled function", Order.FUNCTIONS)
+        self._reduces_retracing = reduce_retracing
+        # By forms without lengths: the shapes for which the function was recorded, the axes of which it was tried to record
+        # any length, and what was recorded so.
+        self._shapes: dict[Any, list[list[tuple[int, ...]]]] = {}
+        self._tried: dict[Any, set[VaryingAxes]] = {}
+        self._of_any_length: dict[Any, list[AnyLength]] = {}
+        self._has_told_of_forms = False
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """Returns the function as a method of an object."""
@@ -55,7 +74,7 @@ class CompiledFunction:
             others = [leaf for leaf in tree.flatten(given) if not _is_array(leaf)]
             read = [each for each in others if isinstance(each, Versioned)]
             try:
-                step = CompiledStep(lambda symbols: self._called(given, symbols), arrays, read)
+                step = self._recorded(given, key, arrays, read)
             except Exception as error:
                 if not refused(error):
                     raise
@@ -66,6 +85,7 @@ class CompiledFunction:
                 )
                 return result
             known = step, others  # what the key knows by its `id` must not be another object later
+            self._tell_of_forms(key)
         step = known[0]
         if step is not self._last:
             self._last = step
@@ -91,6 +111,59 @@ class CompiledFunction:
             raise ValueError(msg)
         step, _ = next(reversed(self._compiled.values()))
         return step.explained(threads)
+
+    def _recorded(self, given: Any, key: Any, arrays: list[Any], read: list[Any]) -> CompiledStep:
+        """Returns the function recorded for a form of arguments."""
+
+        def called(symbols: list[Any]) -> Any:
+            return self._called(given, symbols)
+
+        if self._reduces_retracing and arrays:
+            shapes, form = [array.shape for array in arrays], without_lengths(key)
+            for any_length in self._recorded_for_any_length(called, form, arrays):
+                length = any_length.length_in(shapes)
+                if length is not None:
+                    return CompiledStep(partial(any_length.replayed, length), arrays, read)
+            step = CompiledStep(called, arrays, read)
+            self._shapes[form] = [*self._shapes.get(form, []), shapes][-_MANY_FORMS:]
+            return step
+        return CompiledStep(called, arrays, read)
+
+    def _recorded_for_any_length(self, called: Any, form: Any, arrays: list[Any]) -> list[AnyLength]:
+        """Returns what is recorded for any length of some axes, after a try for those in which these arrays differ from others."""
+        shapes, known = [array.shape for array in arrays], self._of_any_length.setdefault(form, [])
+        tried = self._tried.setdefault(form, set())
+        if any(each.length_in(shapes) is not None for each in known):
+            return known
+        for earlier in self._shapes.get(form, []):
+            axes = varying_axes(shapes, earlier)
+            if axes is None or axes in tried:
+                continue
+            tried.add(axes)
+            try:
+                known.append(AnyLength(called, axes, [array.dtype.name for array in arrays]))
+            except Exception as error:
+                if not refused(error):
+                    raise
+                lengths = " and ".join(str(shape) for shape in axes.shapes if None in shape)
+                msg = (
+                    f"{self.python_function.__qualname__} is recorded for each length of None in the shapes {lengths} of its "
+                    f"arguments, although `reduce_retracing` is true. The reason: {text_with_line(error)}"
+                )
+                warnings.warn(msg, UserWarning, stacklevel=4)
+        return known
+
+    def _tell_of_forms(self, key: Any) -> None:
+        """Warns once that the function has been recorded for many forms of arguments."""
+        if self._has_told_of_forms or self._reduces_retracing or len(self._compiled) < _MANY_FORMS - 1:
+            return
+        self._has_told_of_forms = True
+        varies = what_varies(self.python_function, [*self._compiled, key])
+        msg = (
+            f"{self.python_function.__qualname__} has been recorded {_MANY_FORMS} times, once for each form of its arguments, and "
+            f"each of these calls was slow. {varies}"
+        )
+        warnings.warn(msg, UserWarning, stacklevel=3)
 
     def _in_python(self, refusal: Exception, args: Any, kwargs: Any) -> Any:
         """Calls the function as it is written, after it could not be recorded.
@@ -146,7 +219,13 @@ def _as_results(value: Any) -> Any:
     return tree.map_structure(_as_results, value) if isinstance(value, (list, tuple, dict)) else value
 
 
-def function(python_function: Callable[..., Any]) -> CompiledFunction:
+@overload
+def function(python_function: Callable[..., Any], *, reduce_retracing: bool = ...) -> CompiledFunction: ...
+@overload
+def function(
+    python_function: None = ..., *, reduce_retracing: bool = ...
+) -> Callable[[Callable[..., Any]], CompiledFunction]: ...
+def function(python_function: Callable[..., Any] | None = None, *, reduce_retracing: bool = False) -> Any:
     """Compiles a function of arrays, as a decorator: for loops of your own, such as the updates of an agent.
 
     The function is recorded with symbols when it is called with arrays of new shapes or dtypes, and the core then runs what
@@ -155,11 +234,17 @@ def function(python_function: Callable[..., Any]) -> CompiledFunction:
     of the first time, while those of `keras.random` are new in each call.
 
     A function that looks at numbers of its arguments, as by `if float(loss) > 1`, runs as it is written each time; the
-    attribute `refusal` tells why.
+    attribute `refusal` tells why. A function that has been recorded for 10 forms of arguments warns once, and says which
+    argument varies. Those 64 forms that were used last stay compiled.
 
     Args:
         python_function: the function. Its arguments are arrays, or floats, in any structure of lists, tuples and dicts.
-            For each other value of an argument, such as an int, a string or a model, it is compiled anew.
+            For each other value of an argument, such as an int, a string or a model, it is compiled anew. Without it, as in
+            `@keras.function(reduce_retracing=True)`, the result is a decorator.
+        reduce_retracing: whether the function is recorded for any length of an axis as soon as that has varied. Its Python
+            doesn't run again for other lengths, from 2 on, and only the core's program is made for each. Several arrays may have
+            such axes of one length. A function that calls layers, reads weights, or does something for which the length must be
+            known, such as a loop over it, warns, and is recorded for each length.
 
     Returns:
         A function with the same arguments, which returns float32 or integer arrays in the structure of the results.
@@ -177,4 +262,6 @@ def function(python_function: Callable[..., Any]) -> CompiledFunction:
         >>> float(update(keras.ops.array([1.0, 2.0]))), weight.numpy().tolist()
         (5.0, [1.0, 2.0])
     """
-    return CompiledFunction(python_function)
+    if python_function is None:
+        return partial(CompiledFunction, reduce_retracing=reduce_retracing)
+    return CompiledFunction(python_function, reduce_retracing)

@@ -614,7 +614,7 @@ def _with_inputs(entry: Node, instructions: Sequence[int]) -> Node:
     return entry._replace(inputs=inputs, fields=fields)
 
 
-def _concrete_fields(kind: str, fields: Mapping[str, Any], count: int) -> dict[str, Any]:
+def concrete_fields(kind: str, fields: Mapping[str, Any], count: int) -> dict[str, Any]:
     """Returns the fields of a node with lengths for `count` samples."""
     fields = dict(fields)
     if "begin" in fields:
@@ -633,7 +633,7 @@ def _concrete_fields(kind: str, fields: Mapping[str, Any], count: int) -> dict[s
 def _concrete_operation(operation: Mapping[str, Any], count: int) -> dict[str, Any]:
     """Returns an operation on whole arrays with shapes for `count` samples."""
     return {
-        **_concrete_fields(operation["kind"], operation, count),
+        **concrete_fields(operation["kind"], operation, count),
         "shape": _known_pairs(operation["shape"], count),
         "input_shapes": [_known_pairs(shape, count) for shape in operation["input_shapes"]],
     }
@@ -645,7 +645,7 @@ def _known_pairs(pairs: Sequence[Sequence[int]], count: int) -> list[list[int]]:
 
 def _concrete(node: Node, count: int) -> Node:
     """Returns a node with shapes for `count` samples."""
-    fields = _concrete_fields(node.kind, node.fields, count)
+    fields = concrete_fields(node.kind, node.fields, count)
     inputs = tuple(
         (origin, shape_for_samples(full_shape(sample_shape(shape)), count)) for origin, shape in node.inputs
     )
