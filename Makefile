@@ -22,7 +22,7 @@ REPAIR := $(if $(filter Darwin,$(shell uname)),delocate-wheel,auditwheel repair)
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard LICENSE README.md) \
 	$(shell find python csrc tests/cpp/bindings -name __pycache__ -prune -o -name '.*' -prune -o -print)
 
-.PHONY: help mnist test test-keras fuzz fuzz-networks test-kernels test-cuda cuda test-arm64 sanitize lint docs bench strict sdist wheel clean
+.PHONY: help mnist test test-keras fuzz fuzz-networks array-api test-kernels test-cuda cuda test-arm64 sanitize lint docs bench strict sdist wheel clean
 
 help:
 	@echo 'make mnist   train the textbook network on MNIST; ARGS="--seed 1 --epochs 5" go to "engine mnist"'
@@ -31,6 +31,7 @@ help:
 	@echo 'make fuzz    compare values and derivatives of 1,000 random functions with JAX'
 	@echo 'make fuzz-networks   train random networks by every kind of program, and compare with formulas in float64;'
 	@echo '             NETWORKS=1000 is how many, FIRST_NETWORK=7 the number of the first'
+	@echo 'make array-api   run the tests of the array API standard with engine.array_api; ARGS="--max-examples 1000" go to pytest'
 	@echo 'make test-kernels   compare the bits of every instruction set, without Python'
 	@echo 'make test-cuda   train on an emulated GPU, whose accesses to memory are checked'
 	@echo 'make cuda    compile csrc/cuda with nvcc, every warning an error, and check its machine code;'
@@ -67,6 +68,15 @@ fuzz-networks: $(VENV)/installed-keras
 	@echo 'Training $(NETWORKS) random networks, from number $(FIRST_NETWORK) on ...'
 	@RANDOM_NETWORKS=$(NETWORKS) FIRST_NETWORK=$(FIRST_NETWORK) \
 	$(BIN)/python -m pytest tests/keras/test_keras_random_networks.py -n 2 $(ARGS)
+
+# The tests of the array API standard, as they were in April 2026, with the description of the standard that belongs to them.
+ARRAY_API_TESTS = build/array-api-tests
+array-api: $(VENV)/installed-test
+	@test -d $(ARRAY_API_TESTS) || git clone -q https://github.com/data-apis/array-api-tests $(ARRAY_API_TESTS)
+	@git -C $(ARRAY_API_TESTS) checkout -q 55fcc60 && git -C $(ARRAY_API_TESTS) submodule -q update --init
+	@$(PIP) install -q ndindex pytest-json-report
+	@cd $(ARRAY_API_TESTS) && ARRAY_API_TESTS_MODULE=engine.array_api \
+	$(CURDIR)/$(BIN)/python -m pytest array_api_tests -q -n 2 --disable-deadline $(ARGS)
 
 bench: $(VENV)/installed-bench
 	@$(BIN)/python -m bench $(ARGS)

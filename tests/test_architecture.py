@@ -52,7 +52,7 @@ LAYERS = [
     {"saving"},
     {"_training", "export"},
     {"models"},
-    {"backend", "distillation"},
+    {"array_api", "backend", "distillation"},
     {"sklearn"},
     {"wrappers"},
     {"_keras2"},

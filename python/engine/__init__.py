@@ -38,6 +38,7 @@ from engine.regularizers import Regularizer
 
 if TYPE_CHECKING:
     from engine import (
+        array_api,
         backend,
         datasets,
         distillation,
@@ -68,6 +69,7 @@ __all__ = [
     "Variable",
     "__version__",
     "activations",
+    "array_api",
     "backend",
     "callbacks",
     "config",
@@ -102,6 +104,7 @@ __all__ = [
 # Few programs need these; `plots`, `sklearn` and `wrappers` need extras, so they are no names of `__all__`.
 __getattr__ = on_first_use(
     __name__,
+    array_api="array_api",
     backend="backend",
     datasets="datasets",
     distillation="distillation",

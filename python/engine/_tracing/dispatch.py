@@ -26,6 +26,7 @@ _MODULES = (
     "counting",
     "linear_algebra",
     "fourier",
+    "numpy_signatures",
     "branches",
 )
 # `branches` must be the last one: it alone fills `_immediate`, by which `_fill` knows that all are imported.
@@ -97,9 +98,9 @@ def can_record(name: str) -> bool:
 
 
 def operation_names() -> list[str]:
-    """Returns the names of all functions that can be recorded."""
+    """Returns the names of all functions that can be recorded, without those of NumPy alone."""
     _fill()
-    return list(_table)
+    return [name for name in _table if not name.startswith("numpy.")]
 
 
 def _fill() -> None:

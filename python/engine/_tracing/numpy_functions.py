@@ -47,7 +47,16 @@ _OWN_NAMES = {
     "full_like": {},
     "diff": {"a": "a"},
     "stack": {"arrays": "x"},
+    "clip": {"min": "x_min", "max": "x_max"},
 }
+
+
+# The arguments of NumPy that functions of `engine.ops` lack, for which there is another function in `numpy_signatures`.
+_BEYOND_OPS = {
+    "sum": {"dtype"}, "prod": {"dtype"}, "mean": {"dtype"}, "var": {"dtype", "ddof", "correction"},
+    "std": {"dtype", "ddof", "correction"}, "count_nonzero": {"keepdims"}, "sort": {"kind", "stable"},
+    "argsort": {"kind", "stable"}, "cumulative_sum": {"include_initial"}, "diff": {"prepend", "append"}, "reshape": {"order", "copy"},
+}  # fmt: skip
 
 
 Call = tuple[str, tuple[Any, ...], dict[str, Any]]
@@ -73,6 +82,8 @@ def calls_of_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: di
     if name == "float_power":
         inputs = (inputs[0] * 1.0, *inputs[1:])
     operation = _UFUNCS.get(name, name)
+    if can_record(f"numpy.{name}") and method == "__call__" and not set(options) - {"axis"}:
+        return [(f"numpy.{name}", inputs, options)]
     if method != "__call__" or options or not can_record(operation):
         called = name if method == "__call__" else f"{name}.{method}"
         with_options = f" with {', '.join(options)}" if options else ""
@@ -98,13 +109,18 @@ def call_of_function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any
         if not (key in ("out", "where", "dtype") and value is None)
     }
     arguments = {key: value for key, value in arguments.items() if not _is_no_value(value)}
+    beyond = _BEYOND_OPS.get(name)
+    if (
+        can_record(f"numpy.{name}")
+        and "out" not in arguments
+        and (beyond is None or beyond & arguments.keys())
+    ):
+        return f"numpy.{name}", args, arguments
     if not can_record(operation) or "out" in arguments:
         msg = f"{line_of_user()}: NumPy's `{name}` can't be recorded in a traced function: use keras.ops, or compute it before"
         raise CannotRecordError(msg)
     names = {**_ARGUMENTS, **_OWN_NAMES.get(operation, {})}
     renamed = {names.get(key, key): value for key, value in arguments.items()}
-    if operation in ("var", "std") and not renamed.get("ddof", 0):
-        renamed.pop("ddof", None)
     if operation == "clip":
         by_position = (*args, None, None)[:3] if not renamed else args
         return (

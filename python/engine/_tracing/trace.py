@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -236,6 +237,25 @@ class Trace:
         return self.constant(numbers)
 
 
+class DTypeName(str):
+    """The dtype of a symbol, by its name. It equals dtypes of NumPy, too, as functions compare the dtypes of arrays with these."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, (np.dtype, type)):
+            try:
+                return np.dtype(self) == np.dtype(other)
+            except TypeError:  # a class that is no dtype
+                return False
+        return str.__eq__(self, other) is True
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = str.__hash__
+
+
 class TracedArray(Symbolic):
     """A symbol in a traced function.
 
@@ -247,7 +267,7 @@ class TracedArray(Symbolic):
     """
 
     def __init__(self, trace: Trace, origin: Origin, shape: Extents, dtype: str) -> None:
-        self.trace, self.origin, self.extents, self.dtype = trace, origin, shape, dtype
+        self.trace, self.origin, self.extents, self.dtype = trace, origin, shape, DTypeName(dtype)
 
     @property
     def _as_tensor(self) -> TracedArray:
@@ -287,6 +307,24 @@ class TracedArray(Symbolic):
     def T(self) -> Any:  # noqa: N802 # NumPy's name
         """The transposed array."""
         return self._applied("transpose", self)
+
+    @property
+    def mT(self) -> Any:  # noqa: N802 # NumPy's name
+        """The transposed matrices."""
+        return self._applied("swapaxes", self, -1, -2)
+
+    device = "cpu"
+    """Where NumPy says that its arrays are."""
+
+    def to_device(self, device: Any, /, *, stream: Any = None) -> TracedArray:
+        """This symbol, which is where NumPy's arrays are."""
+        del device, stream
+        return self
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> Any:  # of the array API standard
+        """Returns `engine.array_api`."""
+        del api_version
+        return import_module("engine.array_api")
 
     def reshaped(self, shape: Extents) -> TracedArray:
         """Returns the same numbers under another shape, which has as many elements."""

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from engine._base.checks import Shape
 from engine._base.spec import auto_name, snake_case
 from engine._tracing.dispatch import class_name, implementation, operation_names
+from engine._tracing.errors import CannotRecordError, line_of_user
 from engine._tracing.extents import Extents, FullShape, full_shape, shape_of
 from engine._tracing.recordings import Recording, recording, shapes_by_trial, with_tried_length
 from engine._tracing.symbolic import Slot, filled_slots, mapped
@@ -298,6 +299,12 @@ def recorded(operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
     """Returns the symbolic results of a function of `engine.ops` that is called on symbols of a model."""
     if operation in ("cond", "switch"):  # which call functions, and choose between their results
         return implementation(operation)(*args, **kwargs)
+    if operation.startswith("numpy."):
+        msg = (
+            f"{line_of_user()}: NumPy's `{operation.removeprefix('numpy.')}` with these arguments is no operation of a model: call it in "
+            "a `Lambda` or in the `call` of a layer, or use keras.ops"
+        )
+        raise CannotRecordError(msg)
     symbols = dict[Any, int]()
 
     def slot_for(value: Any) -> Slot:
