@@ -106,6 +106,7 @@ BY_MODULE: dict[str, dict[str, str | None]] = {
         "losss": "losses",
         "Inputs": "Input",
     },
+    "engine.array_api": {"argsrt": "argsort"},
     "engine.preprocessing": {"sequences": "sequence", "images": None},
     "engine.preprocessing.text": {"Tokeniser": "Tokenizer"},
     "engine.preprocessing.sequence": {"pad_sequence": "pad_sequences"},

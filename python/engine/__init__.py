@@ -22,7 +22,7 @@ from engine import (
 )
 from engine._base.lazy_imports import on_first_use
 from engine._core_interface.cpp import DeviceArray, __version__
-from engine._gradients import GradientTape, grad, jacobian, value_and_grad, vmap
+from engine._gradients import GradientTape, grad, jacobian, value_and_grad
 from engine.config import device
 from engine.dtype_policies import DTypePolicy, FloatDTypePolicy
 from engine.initializers import Initializer
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         saving,
         tree,
     )
+    from engine._gradients.vectorization import vmap
 
 __all__ = [
     "DTypePolicy",
@@ -117,6 +118,7 @@ __getattr__ = on_first_use(
     saving="saving",
     sklearn="sklearn",
     tree="tree",
+    vmap="_gradients.vectorization",
     wrappers="wrappers",
 )
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from engine import ops
+from engine._base.lazy_imports import on_first_use
 from engine._tracing.symbolic import Symbolic, contains_symbolic
 
 _OF_NUMPY = (
@@ -48,6 +49,9 @@ __all__ = [
 if TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any: ...
+
+else:
+    __getattr__ = on_first_use(__name__)
 
 
 def __dir__() -> list[str]:

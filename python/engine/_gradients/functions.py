@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,13 +13,15 @@ from engine import tree
 from engine._base.tensor_like import open_recorder
 from engine._gradients.derivatives import derivatives
 from engine._gradients.tape import GradientTape
-from engine._tracing.batching import Region
 from engine._tracing.errors import CannotRecordError, line_of_user
 from engine._tracing.extents import joint_length
 from engine._tracing.lazy import LazyTrace, RecordedArray
 from engine._tracing.primitives import coordinate, elementwise, full
 from engine._tracing.symbolic import current, sequence_like
 from engine._tracing.trace import TracedArray, as_traced
+
+if TYPE_CHECKING:
+    from engine._tracing.batching import Region
 
 
 def value_and_grad(
@@ -157,6 +159,8 @@ def jacobian(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> 
 
     @functools.wraps(function)
     def differentiated(*args: Any, **kwargs: Any) -> Any:
+        from engine._tracing.batching import Region
+
         positions, inputs = _positions(argnums, len(args)), list(args)
         with recording_trace() as trace:
             with Region(trace, "jacobian") as region:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine import tree
 from engine._gradients.functions import converted, recording_trace
-from engine._tracing.batching import Region
 from engine._tracing.extents import ONE, Extent, text_of_extent, text_of_extents
 from engine._tracing.primitives import broadcast_to, transpose
 from engine._tracing.symbolic import Slot, filled_slots, sequence_like
 from engine._tracing.trace import TracedArray, as_traced
+
+if TYPE_CHECKING:
+    from engine._tracing.batching import Region
 
 
 class _Mapped(NamedTuple):
@@ -65,6 +67,8 @@ def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> C
 
     @functools.wraps(function)
     def mapped(*args: Any, **kwargs: Any) -> Any:
+        from engine._tracing.batching import Region
+
         if isinstance(in_axes, (tuple, list)) and len(in_axes) != len(args):
             msg = (
                 f"`in_axes` must be an axis, or one for each argument by position: it has {len(in_axes)}, and the function was "

@@ -6,7 +6,8 @@ of its subject: `arrangement`, `branches`, `counting`, `custom_gradients`, `elem
 `networks`, `products`, `random`, `reductions` or `sorting`. `dispatch` is the one place where a function of
 `engine.ops` that is called with a symbol finds what it records: `traceable` makes them such functions, and
 `numpy_functions` does so for NumPy's. `code` writes elementwise code, and `core_formulas` takes that of the core's
-activations and losses. `host_operations` are computed by Python in the middle of a batch. `extents` are lengths that
+activations and losses. `numpy_signatures` records NumPy's functions with arguments that `engine.ops` lack. `batching` records again, with one
+axis more, what a function has recorded for one element. `host_operations` are computed by Python in the middle of a batch. `extents` are lengths that
 depend on the batch. `recordings` says what a whole function has recorded, `versions` whether what it read has changed,
 and `errors` what can't be recorded. `lazy` has the arrays that gradient tapes record: symbols whose numbers can be
 computed at any time. Nothing here knows of layers or models: a layer that is called on a symbol of a trace is recorded

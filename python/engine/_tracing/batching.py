@@ -7,7 +7,6 @@ the rule for its kind of node; all else is recorded once, as it was.
 
 from __future__ import annotations
 
-import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -329,6 +328,8 @@ class _Rules:
     def _contraction(
         self, inputs: Any, shapes: Any, shape: Extents, dtype: str, fields: Mapping[str, Any]
     ) -> TracedArray:
+        import string
+
         (a, b), letters = inputs, [fields[name] for name in ("a_letters", "b_letters", "y_letters")]
         new = next(letter for letter in string.ascii_letters if letter not in "".join(letters))
         a_letters, b_letters, y_letters = (

@@ -7,7 +7,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -25,7 +25,9 @@ from engine._tracing.lazy import prepare_for_change
 from engine._tracing.symbolic import current
 from engine._tracing.versions import Versioned
 from engine.models.compiled_steps import CompiledStep, refused, warn_of_python
-from engine.models.function_forms import AnyLength, VaryingAxes, varying_axes, what_varies, without_lengths
+
+if TYPE_CHECKING:
+    from engine.models.function_forms import AnyLength, VaryingAxes
 
 # Forms of arguments for which a function stays compiled, those that came last.
 _MOST_FORMS = 64
@@ -114,6 +116,7 @@ class CompiledFunction:
 
     def _recorded(self, given: Any, key: Any, arrays: list[Any], read: list[Any]) -> CompiledStep:
         """Returns the function recorded for a form of arguments."""
+        from engine.models.function_forms import without_lengths
 
         def called(symbols: list[Any]) -> Any:
             return self._called(given, symbols)
@@ -131,6 +134,8 @@ class CompiledFunction:
 
     def _recorded_for_any_length(self, called: Any, form: Any, arrays: list[Any]) -> list[AnyLength]:
         """Returns what is recorded for any length of some axes, after a try for those in which these arrays differ from others."""
+        from engine.models.function_forms import AnyLength, varying_axes
+
         shapes, known = [array.shape for array in arrays], self._of_any_length.setdefault(form, [])
         tried = self._tried.setdefault(form, set())
         if any(each.length_in(shapes) is not None for each in known):
@@ -157,6 +162,8 @@ class CompiledFunction:
         """Warns once that the function has been recorded for many forms of arguments."""
         if self._has_told_of_forms or self._reduces_retracing or len(self._compiled) < _MANY_FORMS - 1:
             return
+        from engine.models.function_forms import what_varies
+
         self._has_told_of_forms = True
         varies = what_varies(self.python_function, [*self._compiled, key])
         msg = (
