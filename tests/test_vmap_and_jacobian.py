@@ -282,3 +282,26 @@ def test_what_cannot_be_mapped_names_the_line() -> None:
     keras.vmap(lambda v: left.append(v * 2) or v)(X)
     with pytest.raises(TypeError, match="used outside of it"):
         left[0] + 1
+
+
+def test_samples_of_a_model_are_elements() -> None:
+    """The number of samples, over which a layer maps a function, isn't known while the function is recorded."""
+
+    class Mapped(layers.Layer):
+        def call(self, x: Any) -> Any:
+            return keras.vmap(keras.jacobian(FUNCTIONS["matrix"]))(x)
+
+    model = keras.Sequential([keras.Input((3,)), Mapped()])
+    expected = np.stack([differences(FUNCTIONS["matrix"], x) for x in X])
+    assert_same(model.predict(X, verbose=0), expected)
+    assert_same(model.predict(X[:2], verbose=0), expected[:2])
+
+
+def test_tapes_in_mapped_functions() -> None:
+    def slope(v: Any) -> Any:
+        with keras.GradientTape() as tape:
+            tape.watch(v)
+            y = ops.sum(v**3)
+        return tape.gradient(y, v)
+
+    assert_same(both_ways(keras.vmap(slope), X), 3 * X**2)
