@@ -95,8 +95,8 @@ void read_before_broadcast(const Graph& graph, const std::vector<bool>& kept) {
   }
 }
 
-/// Whether a map computes one number from nothing. Every map that reads it may compute it for itself. A coordinate would
-/// be another number there.
+/// Whether a map computes one number from nothing. Every map that reads it may compute it for itself. A coordinate
+/// would be another number there.
 bool is_known_number(const Map& map) {
   return map.inputs.empty() && map.outputs.size() == 1 && is_single(map.y().shape) &&
          std::none_of(map.code.instructions.begin(), map.code.instructions.end(),
