@@ -42,7 +42,7 @@ globals().update({name: getattr(np, name) for name in _OF_NUMPY})
 
 __array_api_version__ = "2024.12"
 __all__ = [
-    "argsort", "asarray", "broadcast_arrays", "can_cast", "clip", "fft", "finfo", "iinfo", "isdtype", "linalg", "meshgrid",
+    "argsort", "asarray", "broadcast_arrays", "can_cast", "clip", "finfo", "iinfo", "isdtype", "meshgrid",
     "result_type", "sort",
 ]  # fmt: skip
 
@@ -55,7 +55,7 @@ else:
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, *_OF_NUMPY])
+    return sorted([*__all__, *_OF_NUMPY, "fft", "linalg"])
 
 
 def asarray(obj: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | None = None) -> Any:
