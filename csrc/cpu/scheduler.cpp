@@ -32,6 +32,7 @@ OperationRegistry make_implementations() {
   add_pooling(all);
   add_random_noise(all);
   add_reductions(all);
+  add_sorting(all);
   add_row_normalization(all);
   add_traced_losses(all);
   return all;

@@ -190,6 +190,7 @@ void add_penalties(OperationRegistry& all);
 void add_pooling(OperationRegistry& all);
 void add_random_noise(OperationRegistry& all);
 void add_reductions(OperationRegistry& all);
+void add_sorting(OperationRegistry& all);
 void add_row_normalization(OperationRegistry& all);
 void add_traced_losses(OperationRegistry& all);
 

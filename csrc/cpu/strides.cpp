@@ -26,16 +26,8 @@ bool merges(const Strided& array, int outer) {
   return array.stride[outer] == array.stride[outer + 1] * array.length[outer + 1];
 }
 
-/// Fewer floats than this are copied one by one: a call of memcpy costs more.
+/// Fewer floats than this are copied one by one: a call of memcpy or of a kernel costs more.
 constexpr int64_t kShortRun = 16;
-
-void copy_run(const float* from, float* to, int64_t n) {
-  if (n >= kShortRun) {
-    std::memcpy(to, from, static_cast<size_t>(n) * sizeof(float));
-  } else {
-    for (int64_t i = 0; i < n; ++i) to[i] = from[i];
-  }
-}
 
 /// The last axis along which neighbours lie side by side; -1 if there is none.
 int contiguous_axis(const Strided& array) {
@@ -107,6 +99,41 @@ void merge_axes(Strided* const* arrays, int count) {
   }
 }
 
+Strided selected(Strided from, const graph::Selection& selection, const Strided& like, const ThreadContext& thread) {
+  for (size_t i = 0; i < selection.step.size(); ++i) {
+    const auto axis = static_cast<int>(i);
+    from.data += selection.begin[i].at(thread.batch.rows) * from.stride[axis];
+    from.stride[axis] *= selection.step[i];
+    from.length[axis] = like.length[axis];
+  }
+  return from;
+}
+
+Range indices_in(Range range, int64_t begin, int64_t step, int64_t count) {
+  if (step < 0) {  // the same for the mirrored axis
+    range = {-range.end + 1, -range.begin + 1};
+    begin = -begin;
+    step = -step;
+  }
+  const auto first_from = [&](int64_t bound) {  // the first i with begin + i step >= bound
+    const int64_t distance = bound - begin;
+    return distance <= 0 ? 0 : std::min(divide_up(distance, step), count);
+  };
+  return {first_from(range.begin), first_from(range.end)};
+}
+
+void copy_strided(const KernelTable& kernels, const float* from, int64_t step, float* to, int64_t n) {
+  if (n < kShortRun) {
+    for (int64_t i = 0; i < n; ++i) to[i] = from[i * step];
+  } else if (step == 1) {
+    std::memcpy(to, from, static_cast<size_t>(n) * sizeof(float));
+  } else if (step == 0) {
+    std::fill_n(to, n, *from);
+  } else {
+    kernels.copy_strided({from, step, to, n});
+  }
+}
+
 void copy_elements(const KernelTable& kernels, const Strided& source, const Strided& target) {
   if (target.is_empty()) return;
   Strided from = source, to = target;
@@ -122,8 +149,8 @@ void copy_elements(const KernelTable& kernels, const Strided& source, const Stri
   for (Walk<2> walk({&to, &from}, last); !walk.done(); walk.next()) {
     float* const out = walk.data(0);
     const float* const in = walk.data(1);
-    if (step_in == 1 && step_out == 1) {
-      copy_run(in, out, n);
+    if (step_out == 1) {
+      copy_strided(kernels, in, step_in, out, n);
     } else {
       for (int64_t i = 0; i < n; ++i) out[i * step_out] = in[i * step_in];
     }
@@ -135,7 +162,11 @@ void fill_elements(const Strided& target, float number) {
   merge_axes(to);
   const int last = to.last();
   for (Walk<1> walk({&to}, last); !walk.done(); walk.next()) {
-    for (int64_t i = 0; i < to.length[last]; ++i) walk.data(0)[i * to.stride[last]] = number;
+    if (to.stride[last] == 1) {
+      std::fill_n(walk.data(0), to.length[last], number);
+    } else {
+      for (int64_t i = 0; i < to.length[last]; ++i) walk.data(0)[i * to.stride[last]] = number;
+    }
   }
 }
 

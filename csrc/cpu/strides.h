@@ -6,6 +6,7 @@
 #include "cpu/scheduler.h"
 #include "cpu/thread_context.h"
 #include "graph/array.h"
+#include "graph/operations/arrangement.h"
 
 namespace engine::cpu {
 
@@ -97,6 +98,15 @@ class Walk {
   int64_t offset_[N] = {};
   bool done_;
 };
+
+/// The elements of an array that a slice of the lengths of `like` selects.
+Strided selected(Strided from, const graph::Selection& selection, const Strided& like, const ThreadContext& thread);
+
+/// The numbers i in [0, count) for which begin + i step is in `range`.
+Range indices_in(Range range, int64_t begin, int64_t step, int64_t count);
+
+/// n floats from `from`, `step` apart, to places side by side.
+void copy_strided(const KernelTable& kernels, const float* from, int64_t step, float* to, int64_t n);
 
 /// to = from, element by element; both have the same lengths.
 void copy_elements(const KernelTable& kernels, const Strided& from, const Strided& to);

@@ -53,6 +53,7 @@ class Assembly {
     remove_unread(*graph_);
     merge_maps(*graph_);
     fuse_maps(*graph_);
+    read_windows(*graph_);
     remove_unread(*graph_);
     graph_->joins_samples_in_training = model_.joins_samples_in_training();
     // A batch that changes variables can't be computed in parts either.

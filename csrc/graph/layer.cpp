@@ -25,6 +25,7 @@
 #include "graph/operations/reduction.h"
 #include "graph/operations/row_normalization.h"
 #include "graph/operations/shape.h"
+#include "graph/operations/sorting.h"
 #include "graph/operations/traced_loss.h"
 
 namespace engine::graph {
@@ -68,6 +69,7 @@ constexpr Kind kLayerKinds[] = {
     {"map", read_map, kOfArrays},
     {"reduce", read_reduce, kOfArrays},
     {"cumulative_sum", read_cumulative_sum, kOfArrays},
+    {"sort", read_sort, kOfArrays},
     {"reshape", read_reshape, kOfArrays},
     {"transpose", read_transpose, kOfArrays},
     {"slice", read_slice, kOfArrays},

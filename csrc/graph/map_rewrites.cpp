@@ -208,4 +208,51 @@ void merge_maps(Graph& graph) {
   graph.erase(merged);
 }
 
+namespace {
+
+/// The window through which a map may read x in place of `input`, which a `Moved` operation makes of it.
+template <class Moved>
+bool read_window(const Operation* producer, Window::Kind kind, Array& input, Window& window) {
+  const auto* const moved = dynamic_cast<const Moved*>(producer);
+  if (!moved || moved->y.shape != input.shape || is_single(moved->x.shape)) return false;
+  if (moved->selection.step.size() != input.shape.size()) return false;
+  input = moved->x;
+  window = {kind, moved->selection, moved->rows};
+  return true;
+}
+
+}  // namespace
+
+void read_windows(Graph& graph) {
+  const Uses uses(graph);
+  const auto& operations = graph.operations();
+  LastChanges changes(graph);
+  for (size_t i = 0; i < operations.size(); ++i) {
+    changes.pass(*operations[i], static_cast<int>(i));
+    auto* const map = dynamic_cast<Map*>(operations[i].get());
+    if (!map) continue;
+    std::vector<Window> windows(map->inputs.size());
+    bool changed = false;
+    for (size_t k = 0; k < windows.size(); ++k) {
+      Array input = map->inputs[k];
+      const int producer = uses.producer(input.value);
+      if (producer < 0 || input.shape != map->y().shape) continue;
+      const Operation* const moved = operations[static_cast<size_t>(producer)].get();
+      if (!read_window<Slice>(moved, Window::Kind::kSlice, input, windows[k]) &&
+          !read_window<PlaceSlice>(moved, Window::Kind::kPlaced, input, windows[k])) {
+        continue;
+      }
+      if (changes.of(input.value) > producer) {
+        windows[k] = {};
+        continue;
+      }
+      map->inputs[k] = input;
+      changed = true;
+    }
+    if (!changed) continue;
+    map->windows = std::move(windows);
+    map->find_loops(graph);
+  }
+}
+
 }  // namespace engine::graph

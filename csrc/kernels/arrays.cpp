@@ -2,6 +2,8 @@
 #include "kernels/array_reduction.h"
 #include "kernels/fill.h"
 #include "kernels/map.h"
+#include "kernels/sorting.h"
+#include "kernels/strided_copy.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
@@ -21,6 +23,8 @@ void fill_arrays(KernelTable& table) {
   fill_reductions(table, Reductions{});
   table.extreme_rows = extreme_rows;
   table.accumulate_rows = accumulate_rows;
+  table.copy_strided = copy_strided;
+  table.sort_columns = sort_columns;
 }
 
 }  // namespace engine::ENGINE_ISA

@@ -579,7 +579,7 @@ struct WarpArgs : ImageChanges {
 };
 
 // ---- Traced functions ----------------------------------------------------------------------------------------------
-// Files: map.h, array_reduction.h, noise.h
+// Files: map.h, array_reduction.h, strided_copy.h, sorting.h, noise.h
 
 /// Which operands of an instruction are the result of the one before it.
 enum class Chained : uint8_t { kNone, kA, kB, kBoth, kC };
@@ -654,6 +654,22 @@ struct ExtremeRowsArgs {
   int64_t row, rows, columns;
   float* y;
   bool smallest;
+};
+
+/// to[i] = from[i step] for n floats.
+struct CopyStridedArgs {
+  const float* from;
+  int64_t step;
+  float* to;
+  int64_t n;
+};
+
+/// Sorts each column of x (n, kLineFloats). `places` (n, kLineFloats), if it is not null, gets the rows that the numbers
+/// were in, equal ones in their order; x is then overwritten with their keys.
+struct SortColumnsArgs {
+  float* x;
+  int64_t n;
+  float* places;
 };
 
 /// y (rows, columns) = the running sums of x, from row to row. Whole vectors of x are read.
@@ -767,6 +783,8 @@ struct KernelTable {
   void (*combine_rows[kCombiningReductions])(const CombineRowsArgs&);
   void (*extreme_rows)(const ExtremeRowsArgs&);
   void (*accumulate_rows)(const AccumulateRowsArgs&);
+  void (*copy_strided)(const CopyStridedArgs&);
+  void (*sort_columns)(const SortColumnsArgs&);
   void (*uniform_numbers)(const RandomNumbersArgs&);
   void (*normal_numbers)(const RandomNumbersArgs&);
   void (*truncated_normal_numbers)(const RandomNumbersArgs&);

@@ -42,17 +42,6 @@ void transpose(const graph::Transpose& op, const ThreadContext& thread) {
   copy_elements(thread.kernels, turned, own.y);
 }
 
-/// The elements of an array that a slice of the lengths of `like` selects.
-Strided selected(Strided from, const graph::Selection& selection, const Strided& like, const ThreadContext& thread) {
-  for (size_t i = 0; i < selection.step.size(); ++i) {
-    const auto axis = static_cast<int>(i);
-    from.data += selection.begin[i].at(thread.batch.rows) * from.stride[axis];
-    from.stride[axis] *= selection.step[i];
-    from.length[axis] = like.length[axis];
-  }
-  return from;
-}
-
 void slice(const graph::Slice& op, const ThreadContext& thread) {
   const Own own = own_part(op.y, op.rows, thread);
   if (own.y.is_empty()) return;
@@ -60,20 +49,6 @@ void slice(const graph::Slice& op, const ThreadContext& thread) {
   Strided x = selected(strided(op.x, thread), op.selection, y, thread);
   x.restrict_to(0, own.rows);
   copy_elements(thread.kernels, x, own.y);
-}
-
-/// The numbers i in [0, count) for which begin + i step is in `range`.
-Range indices_in(Range range, int64_t begin, int64_t step, int64_t count) {
-  if (step < 0) {  // the same for the mirrored axis
-    range = {-range.end + 1, -range.begin + 1};
-    begin = -begin;
-    step = -step;
-  }
-  const auto first_from = [&](int64_t bound) {  // the first i with begin + i step >= bound
-    const int64_t distance = bound - begin;
-    return distance <= 0 ? 0 : std::min(divide_up(distance, step), count);
-  };
-  return {first_from(range.begin), first_from(range.end)};
 }
 
 void place_slice(const graph::PlaceSlice& op, const ThreadContext& thread) {
@@ -137,10 +112,10 @@ struct IndexedRows {
     return row;
   }
 
-  /// For each index, calls f(its row of `rows`, its row of the table). The latter has no data where the index is out of
-  /// range.
+  /// For each index, calls f(its row of `rows`, its row of the table). The latter has no data where the index is not
+  /// `within` a range, or out of that of the table.
   template <class F>
-  void each(F&& f) const {
+  void each(Range within, F&& f) const {
     Strided row = row_of(rows, index_axes), entry = row_of(table, batch_axes + 1);
     merge_axes(row, entry);
     // Where the rows and the tables of the batch begin, by the axes of the indices. An index without axes has one of
@@ -152,13 +127,17 @@ struct IndexedRows {
       row_begins.append(indices.length[i], i < index_axes ? rows.stride[i] : 0);
       tables.append(indices.length[i], i < batch_axes ? table.stride[i] : 0);
     }
-    for (Walk<3> walk({&indices, &row_begins, &tables}, indices.axes); !walk.done(); walk.next()) {
-      const float index = *walk.data(0);
-      const bool exists = index >= 0.0f && index < static_cast<float>(count);
-      const int64_t at = exists ? static_cast<int64_t>(index) : 0;
-      row.data = walk.data(1);
-      entry.data = exists ? walk.data(2) + at * table.stride[batch_axes] : nullptr;
-      f(row, entry);
+    const int last = indices.last();
+    for (Walk<3> walk({&indices, &row_begins, &tables}, last); !walk.done(); walk.next()) {
+      for (int64_t i = 0; i < indices.length[last]; ++i) {
+        const float index = walk.data(0)[i * indices.stride[last]];
+        const bool exists = index >= 0.0f && index < static_cast<float>(count);
+        const int64_t at = exists ? static_cast<int64_t>(index) : -1;
+        const bool is_within = at >= within.begin && at < within.end;
+        row.data = walk.data(1) + i * row_begins.stride[last];
+        entry.data = is_within ? walk.data(2) + i * tables.stride[last] + at * table.stride[batch_axes] : nullptr;
+        f(row, entry);
+      }
     }
   }
 };
@@ -177,7 +156,7 @@ void gather(const graph::Gather& op, const ThreadContext& thread) {
     all.table.restrict_to(1, own);  // there is one index, and the first axis of y is that of its row
   }
   if (all.rows.is_empty()) return;
-  all.each([&](const Strided& y, const Strided& x) {
+  all.each({0, all.count}, [&](const Strided& y, const Strided& x) {
     if (x.data && is_contiguous(x) && is_contiguous(y)) {
       std::memcpy(y.data, x.data, static_cast<size_t>(x.length[0]) * sizeof(float));
     } else if (x.data) {
@@ -204,27 +183,24 @@ void add_elements(const Strided& from, const Strided& to) {
   }
 }
 
-/// Threads share the first batch axis. Without one, a single thread adds all rows, since two may have the same index.
+/// Threads share the first axis of dx. If that is the one with the indices, each thread reads all of them, since two may
+/// be equal, and adds the rows of its own part.
 void scatter_add(const graph::ScatterAdd& op, const ThreadContext& thread) {
-  const bool by_batch = op.rows != kWhole;
   const Range own = own_rows(thread, op.dx, op.rows);
   IndexedRows all(op.dx, op.indices, op.dy, op.batch_axes, thread);
-  if (by_batch) {
-    all.table.restrict_to(0, own);
+  Strided own_table = all.table;
+  own_table.restrict_to(0, own);
+  if (own_table.is_empty()) return;
+  fill_elements(own_table, 0.0f);
+  if (op.batch_axes > 0) {
+    all.table = own_table;
     all.indices.restrict_to(0, own);
     all.rows.restrict_to(0, own);
   }
-  if (all.table.is_empty()) return;
-  fill_elements(all.table, 0.0f);
   if (all.rows.is_empty()) return;
-  all.each([&](const Strided& dy, const Strided& dx) {
+  all.each(op.batch_axes > 0 ? Range{0, all.count} : own, [&](const Strided& dy, const Strided& dx) {
     if (dx.data) add_elements(dy, dx);
   });
-}
-
-Split split_scatter(const Scheduler& scheduler, const graph::ScatterAdd& op) {
-  const Split split = split_array(scheduler, op, op.dx, op.rows);
-  return split.shares(kAnyRows) ? Split::one_thread() : split;
 }
 
 // ---- Schedules --------------------------------------------------------------------------------------------------
@@ -235,7 +211,7 @@ void schedule(Scheduler& scheduler, const Op& op) {
 }
 
 void schedule_scatter(Scheduler& scheduler, const graph::ScatterAdd& op) {
-  scheduler.add<SimpleStep<graph::ScatterAdd>>(op, split_scatter(scheduler, op), scatter_add);
+  scheduler.add<SimpleStep<graph::ScatterAdd>>(op, split_array(scheduler, op, op.dx, op.rows), scatter_add);
 }
 
 }  // namespace

@@ -78,7 +78,8 @@ class BlockCode {
     for (int reg = 0; reg < registers(); ++reg) {
       if (!needed[static_cast<size_t>(reg)]) continue;
       if (reg < code_.inputs) {
-        const bool single = graph::is_single(op.inputs[static_cast<size_t>(reg)].shape);
+        const auto input = static_cast<size_t>(reg);
+        const bool single = graph::is_single(op.inputs[input].shape) && op.reads_whole(input);
         place(reg) = single ? Place::kSingle : Place::kInput;
         if (single) {
           singles_.emplace_back(reg, reg);
@@ -180,9 +181,17 @@ class BlockCode {
   int64_t vectors_ = 0, blocks_ = 0;
 };
 
+/// An array among zeros: element (i, j, ...) of it is at (begin[0] + i step[0], begin[1] + j step[1], ...) of y.
+struct PlacedArray {
+  Strided x;
+  int64_t begin[kMaxAxes], step[kMaxAxes];
+};
+
 /// How an input is read in blocks of rows.
 struct InputLoop {
   Strided at;
+  bool is_placed;  // `placed` is what is read; of `at` only the lengths count
+  PlacedArray placed;
   bool direct;     // where it lies
   bool repeats;    // all rows are the same, so that a block that was copied serves all blocks
   bool is_filled;  // the copied block is there
@@ -272,7 +281,7 @@ class MapStep::Run {
     find_arrays();
     if (y().is_empty()) return;
     find_registers();
-    merge_axes(memory_.arrays, input_count() + output_count());
+    if (!has_placed_) merge_axes(memory_.arrays, input_count() + output_count());
     find_blocks();
     for_blocks();
   }
@@ -300,6 +309,22 @@ class MapStep::Run {
     return all;
   }
 
+  void read_window(InputLoop& loop, const graph::Array& array, const graph::Window& window) const {
+    const Strided x = strided(array, thread_);
+    loop.is_placed = window.kind == graph::Window::Kind::kPlaced;
+    if (!loop.is_placed) {
+      loop.at = selected(x, window.selection, y(), thread_);
+      return;
+    }
+    loop.at = y();
+    std::fill_n(loop.at.stride, loop.at.axes, 0);
+    loop.placed.x = x;
+    for (int i = 0; i < x.axes; ++i) {
+      loop.placed.begin[i] = window.selection.begin[static_cast<size_t>(i)].at(thread_.batch.rows);
+      loop.placed.step[i] = window.selection.step[static_cast<size_t>(i)];
+    }
+  }
+
   Strided coordinates(int axis) const {
     Strided all;
     all.data = const_cast<float*>(step_.coordinates_.data());
@@ -315,9 +340,17 @@ class MapStep::Run {
     }
     for (int i = 0; i < input_count(); ++i) {
       const BlockCode::Input& input = code_.inputs()[static_cast<size_t>(i)];
+      const auto array = static_cast<size_t>(std::max(input.array, 0));
       InputLoop& loop = memory_.inputs[i];
-      loop.at =
-          input.array < 0 ? coordinates(input.axis) : broadcast_input(op.inputs[static_cast<size_t>(input.array)]);
+      loop.is_placed = false;
+      if (input.array < 0) {
+        loop.at = coordinates(input.axis);
+      } else if (op.reads_whole(array)) {
+        loop.at = broadcast_input(op.inputs[array]);
+      } else {
+        read_window(loop, op.inputs[array], op.windows[array]);
+      }
+      has_placed_ = has_placed_ || loop.is_placed;
       memory_.arrays[output_count() + i] = &loop.at;
     }
     const Range rows = own_rows(thread_, op.y(), op.loops[0].rows);
@@ -332,6 +365,9 @@ class MapStep::Run {
     for (int i = 0; i < output_count() + input_count(); ++i) {
       memory_.arrays[i]->restrict_to(0, rows);
       if (op.by_column) memory_.arrays[i]->restrict_to(last, columns);
+    }
+    for (int i = 0; i < input_count(); ++i) {
+      if (memory_.inputs[i].is_placed) memory_.inputs[i].placed.begin[0] -= rows.begin;
     }
   }
 
@@ -390,7 +426,8 @@ class MapStep::Run {
       InputLoop& input = memory_.inputs[i];
       input.direct = is_direct(input.at);
       input.is_filled = false;
-      input.repeats = std::all_of(input.at.stride, input.at.stride + input.at.last(), [](int64_t s) { return s == 0; });
+      input.repeats = !input.is_placed && std::all_of(input.at.stride, input.at.stride + input.at.last(),
+                                                      [](int64_t s) { return s == 0; });
     }
   }
 
@@ -455,14 +492,14 @@ class MapStep::Run {
       float* const buffer = block(buffer_of(code_.inputs()[static_cast<size_t>(i)].reg));
       if (input.direct) {
         to = {row_at(input.at) + first * step, 1};
-      } else if (!several && step == 0) {
+      } else if (!several && step == 0 && !input.is_placed) {
         std::fill_n(buffer, kLineFloats, *row_at(input.at));
         to = {buffer, 0};
       } else {
         to = {buffer, 1};
         if (input.repeats && input.is_filled) continue;
         input.is_filled = several;
-        copy_rows(input.at, rows, first, columns, buffer);
+        copy_rows(input, rows, first, columns, buffer);
       }
     }
     const bool whole = n % kLineFloats == 0 || may_overwrite_;
@@ -488,21 +525,42 @@ class MapStep::Run {
            std::find(all.begin(), all.begin() + output, result(output)) == all.begin() + output;
   }
 
-  void copy_rows(const Strided& from, int64_t rows, int64_t first, int64_t columns, float* to) {
-    const int64_t step = from.stride[from.last()];
+  void copy_rows(const InputLoop& from, int64_t rows, int64_t first, int64_t columns, float* to) {
+    const int64_t step = from.at.stride[from.at.last()];
     int64_t saved[kMaxAxes];
     std::copy_n(index_, y().last(), saved);
     for (int64_t r = 0; r < rows; ++r, to += row_, advance(1)) {
-      const float* const at = row_at(from) + first * step;
-      if (step == 1) {
-        std::memcpy(to, at, static_cast<size_t>(columns) * sizeof(float));
-      } else if (step == 0) {
-        std::fill_n(to, columns, *at);
+      if (from.is_placed) {
+        copy_placed(from.placed, first, columns, to);
       } else {
-        for (int64_t j = 0; j < columns; ++j) to[j] = at[j * step];
+        copy_strided(thread_.kernels, row_at(from.at) + first * step, step, to, columns);
       }
     }
     std::copy_n(saved, y().last(), index_);
+  }
+
+  /// Columns [first, first + columns) of the current row, which are 0 where the array has no element.
+  void copy_placed(const PlacedArray& from, int64_t first, int64_t columns, float* to) const {
+    const int last = y().last();
+    const float* row = from.x.data;
+    bool exists = true;
+    for (int k = 0; k < last && exists; ++k) {
+      const int64_t distance = index_[k] - from.begin[k], at = distance / from.step[k];
+      exists = distance % from.step[k] == 0 && at >= 0 && at < from.x.length[k];
+      row += at * from.x.stride[k];
+    }
+    const int64_t begin = from.begin[last] - first, step = from.step[last], stride = from.x.stride[last];
+    const Range own = exists ? indices_in({0, columns}, begin, step, from.x.length[last]) : Range{0, 0};
+    if (own.begin >= own.end) {
+      std::fill_n(to, columns, 0.0f);
+    } else if (step == 1) {
+      std::fill_n(to, begin + own.begin, 0.0f);
+      copy_strided(thread_.kernels, row + own.begin * stride, stride, to + begin + own.begin, own.end - own.begin);
+      std::fill_n(to + begin + own.end, columns - begin - own.end, 0.0f);
+    } else {
+      std::fill_n(to, columns, 0.0f);
+      for (int64_t j = own.begin; j < own.end; ++j) to[begin + j * step] = row[j * stride];
+    }
   }
 
   /// The result of a block, from where it is to an output
@@ -531,6 +589,7 @@ class MapStep::Run {
   const ThreadContext& thread_;
   MapMemory memory_;
   bool has_padding_ = false, has_whole_rows_ = false;  // whether there is padding behind the columns, and these are all
+  bool has_placed_ = false;  // whether an input is placed among zeros
   int64_t ld_ = 0, columns_ = 0;                       // the distance of rows of y that have padding, and their columns
   int64_t length_ = 0;                                 // of the last axis
   int64_t block_ = kBlock;                             // the most numbers of a block

@@ -23,12 +23,15 @@ struct SlotInstruction {
 
 /// An input, whose axes are aligned with the last ones of the output and repeated where they have length 1.
 struct MapInput {
-  enum class Kind { kSame, kSingle, kRepeated };
+  enum class Kind { kSame, kSingle, kRepeated, kSlice, kPlaced };
   Kind kind;
   const float* constant;  // null where the numbers are in scratch
   int64_t offset;         // in scratch
   int axes;
   bool repeats[kMaxGpuAxes];
+  // Of a slice, and of an array that is placed among zeros
+  Length lengths[kMaxGpuAxes], begin[kMaxGpuAxes];
+  int64_t step[kMaxGpuAxes];
 };
 
 struct MapOutput {
@@ -149,6 +152,7 @@ struct Map {
     const float* const data = input.constant ? input.constant : scratch + input.offset;
     if (input.kind == MapInput::Kind::kSame) return data[i];
     if (input.kind == MapInput::Kind::kSingle) return data[0];
+    if (input.kind != MapInput::Kind::kRepeated) return read_window(input, data, i, batch);
     int64_t at = 0, stride = 1;
     for (int k = 1; k <= input.axes; ++k) {
       const int64_t length = y.lengths[y.axes - k].at(batch);
@@ -156,6 +160,24 @@ struct Map {
         at += i % length * stride;
         stride *= length;
       }
+      i /= length;
+    }
+    return data[at];
+  }
+
+  __device__ float read_window(const MapInput& input, const float* data, int64_t i, const Batch& batch) const {
+    int64_t at = 0, stride = 1;
+    for (int k = y.axes - 1; k >= 0; --k) {
+      const int64_t length = y.lengths[k].at(batch), own_length = input.lengths[k].at(batch);
+      const int64_t index = i % length, begin = input.begin[k].fixed + input.begin[k].per_sample * batch.rows;
+      int64_t place = begin + index * input.step[k];
+      if (input.kind == MapInput::Kind::kPlaced) {
+        const int64_t distance = index - begin;
+        place = distance / input.step[k];
+        if (distance % input.step[k] != 0 || place < 0 || place >= own_length) return 0.0f;
+      }
+      at += place * stride;
+      stride *= own_length;
       i /= length;
     }
     return data[at];
@@ -192,6 +214,15 @@ struct Map {
   }
 };
 
+void set_window(MapInput& input, const graph::Array& array, const graph::Window& window) {
+  input.kind = window.kind == graph::Window::Kind::kSlice ? MapInput::Kind::kSlice : MapInput::Kind::kPlaced;
+  std::copy_n(with_lengths(nullptr, array.shape).lengths, kMaxGpuAxes, input.lengths);
+  for (size_t i = 0; i < array.shape.size(); ++i) {
+    input.begin[i] = {window.selection.begin[i].fixed, window.selection.begin[i].per_sample};
+    input.step[i] = window.selection.step[i];
+  }
+}
+
 MapInput input_of(const Schedule& schedule, const graph::Array& array, const graph::Shape& y) {
   const Placement& place = schedule.placement(array.value);
   MapInput input{};
@@ -208,7 +239,10 @@ MapInput input_of(const Schedule& schedule, const graph::Array& array, const gra
 template <int kSlots>
 void add_map(Schedule& schedule, const graph::Map& op, const SlotCode& code) {
   std::vector<MapInput> inputs;
-  for (const graph::Array& input : op.inputs) inputs.push_back(input_of(schedule, input, op.y().shape));
+  for (size_t i = 0; i < op.inputs.size(); ++i) {
+    inputs.push_back(input_of(schedule, op.inputs[i], op.y().shape));
+    if (!op.reads_whole(i)) set_window(inputs.back(), op.inputs[i], op.windows[i]);
+  }
   std::vector<MapOutput> outputs;
   for (size_t i = 0; i < op.outputs.size(); ++i) {
     outputs.push_back({schedule.placement(op.outputs[i].value).offset, code.slot(op.results[i])});

@@ -70,6 +70,14 @@ Selection select_all(size_t axes) {
   return all;
 }
 
+/// Whether a slice has all elements of an array of shape `from`, if in another order; then it is its own inverse.
+bool is_reversal(const Selection& selection, const Shape& from, const Shape& to) {
+  for (size_t i = 0; i < selection.step.size(); ++i) {
+    if (from[i] != to[i] || (selection.step[i] != 1 && selection.step[i] != -1)) return false;
+  }
+  return true;
+}
+
 Extent sum_of(const Extent& a, const Extent& b) { return {a.fixed + b.fixed, a.per_sample + b.per_sample}; }
 
 }  // namespace
@@ -126,7 +134,9 @@ void Slice::differentiate(Differentiation& gradients) const {
   const ValueId dy = gradients.gradient_of(y.value);
   if (dy == kNoValue || !gradients.wants(x.value)) return;
   Graph& graph = gradients.graph();
-  gradients.contribute(x, add_selected<PlaceSlice>(graph, {dy, y.shape}, add_gradient_by(graph, x), selection));
+  const Array read{dy, y.shape}, dx = add_gradient_by(graph, x);
+  gradients.contribute(x, is_reversal(selection, x.shape, y.shape) ? add_selected<Slice>(graph, read, dx, selection)
+                                                                   : add_selected<PlaceSlice>(graph, read, dx, selection));
 }
 
 std::vector<Operand> PlaceSlice::operands() const { return operands_of(*this); }
@@ -188,6 +198,8 @@ Loop shared_rows(const Graph& graph, int batch_axes, const Array& from, const Ar
   return same ? loop : kWhole;
 }
 
+}  // namespace
+
 Array add_scatter(Graph& graph, const Array& dy, const Array& indices, int batch_axes, const Shape& shape) {
   const Array read = with_strides(graph, dy), dx = add_array(graph, shape);
   auto& scatter = graph.add<ScatterAdd>();
@@ -198,8 +210,6 @@ Array add_scatter(Graph& graph, const Array& dy, const Array& indices, int batch
   scatter.rows = shared_rows(graph, batch_axes, read, indices, dx);
   return dx;
 }
-
-}  // namespace
 
 Array add_gather(Graph& graph, const Array& x, const Array& indices, int batch_axes, const Shape& shape) {
   const Array read = with_strides(graph, x), at = with_strides(graph, indices), y = add_array(graph, shape);

@@ -106,6 +106,9 @@ struct ScatterAdd final : Operation {
 /// Appends a `Gather`, and returns its output, which has the shape `shape`.
 Array add_gather(Graph& graph, const Array& x, const Array& indices, int batch_axes, const Shape& shape);
 
+/// Appends a `ScatterAdd`, and returns its output, which has the shape `shape`.
+Array add_scatter(Graph& graph, const Array& dy, const Array& indices, int batch_axes, const Shape& shape);
+
 /// Appends a `Transpose` or a `Join` that writes `y`, a new value.
 void add_transpose_to(Graph& graph, const Array& y, const Array& x, const std::vector<int>& axes);
 void add_join_to(Graph& graph, const Array& y, const std::vector<Array>& inputs, int axis);

@@ -118,16 +118,25 @@ void add_map_to(Graph& graph, const Array& y, const std::vector<Array>& inputs, 
 }
 
 void Map::find_loops(const Graph& graph) {
-  by_column = shares_columns(graph, inputs, y());
+  by_column = windows.empty() && shares_columns(graph, inputs, y());
   loops.clear();
   for (const Array& output : outputs) {
     loops.push_back(by_column ? writes(output.value, kSamples, 'n')
                               : writes(output.value, row_loop(graph, output), kWhole));
   }
-  for (const Array& input : inputs) loops.push_back(read_operand(graph, input, y(), by_column));
   pair = {};
-  for (const Array& input : inputs) {
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const Array& input = inputs[i];
+    if (!reads_whole(i)) {
+      loops.push_back(reads(input.value, windows[i].rows, kWhole));
+      continue;
+    }
+    loops.push_back(read_operand(graph, input, y(), by_column));
     if (lie_alike(graph, input, outputs.back())) pair = {input.value, outputs.back().value};
+  }
+  // Other elements of an input than those that a thread writes must stay until all threads have read them.
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (!reads_whole(i) && inputs[i].value == pair.input) pair = {};
   }
 }
 

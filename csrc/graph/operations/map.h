@@ -5,15 +5,29 @@
 
 #include "graph/array_layer.h"
 #include "graph/operation.h"
+#include "graph/operations/arrangement.h"
 #include "graph/operations/map_code.h"
 
 namespace engine::graph {
+
+/// How a map reads an input where it lies, in place of a copy: the elements that a slice selects, or the array where a
+/// `PlaceSlice` puts it among zeros.
+struct Window {
+  enum class Kind { kWhole, kSlice, kPlaced };
+
+  Kind kind = Kind::kWhole;
+  Selection selection;
+  Loop rows = kWhole;  // the loop over the first axis, if it is whole
+
+  bool is_whole() const { return kind == Kind::kWhole; }
+};
 
 /// y[i,j,...] = code(inputs[0][i,j,...], inputs[1][i,j,...], ...). The shapes of the inputs are aligned at their last
 /// axes and broadcast, as in NumPy. No array is an input twice. There may be several outputs of one shape, each from a
 /// register of its own.
 struct Map final : Operation {
   std::vector<Array> inputs, outputs;
+  std::vector<Window> windows;  // by input, which then has as many axes as y; none if all inputs are read whole
   MapCode code;
   std::vector<int> results;    // the registers of the outputs
   bool by_column = false;      // whether y is (b, n) and all inputs are (b, n), (b, 1), (n) or single numbers
@@ -21,6 +35,7 @@ struct Map final : Operation {
   InPlace pair;                // the last output, and an input that is laid out like it
 
   const Array& y() const { return outputs.front(); }
+  bool reads_whole(size_t input) const { return windows.empty() || windows[input].is_whole(); }
   /// Finds how threads may share the map and its memory, from the shapes of its inputs and its outputs.
   void find_loops(const Graph& graph);
 

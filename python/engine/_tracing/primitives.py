@@ -331,6 +331,12 @@ def cumulative_sum(x: TracedArray, axis: int, reverse: bool = False) -> TracedAr
     )
 
 
+def sorted_along(x: TracedArray, gives_places: bool) -> TracedArray:
+    """Returns the elements in ascending order along the last axis, NaN last, or the places that they have in `x`."""
+    dtype = "int32" if gives_places else x.dtype
+    return x.trace.add("sort", (x,), x.extents, dtype, gives_places=gives_places)
+
+
 def random(  # noqa: PLR0917 # the fields of the node
     trace: Trace, shape: Extents, distribution: str, low: float, high: float, seed: Mapping[str, int]
 ) -> TracedArray:

@@ -1,4 +1,4 @@
-"""Recording of sorting, medians and quantiles of `engine.ops`: all of them gather elements by the indices that sort them."""
+"""Recording of sorting, medians and quantiles of `engine.ops`: all of them sort along an axis."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from engine._tracing.arrangement import (
 )
 from engine._tracing.code import Term
 from engine._tracing.dispatch import records
-from engine._tracing.elementwise import cast, ceil, is_nan
+from engine._tracing.elementwise import ceil, is_nan
 from engine._tracing.errors import CannotRecordError
 from engine._tracing.extents import ONE
-from engine._tracing.primitives import axes_in, axis_in, coordinate, elementwise, float_dtype
+from engine._tracing.primitives import axes_in, axis_in, coordinate, elementwise, float_dtype, sorted_along
 from engine._tracing.primitives import broadcast_to as spread
 from engine._tracing.reductions import array_of, count, sum_
 from engine._tracing.symbolic import is_symbolic
@@ -37,10 +37,15 @@ _METHODS = ("linear", "lower", "higher", "midpoint", "nearest")
 @records("argsort")
 def argsort(x: Any, axis: Any = -1) -> TracedArray:
     """The indices that sort the numbers in ascending order: equal numbers stay in order, NaN comes last."""
+    return _sorted(x, axis, gives_places=True)
+
+
+def _sorted(x: Any, axis: Any, gives_places: bool) -> TracedArray:
     array = array_of(x)
     if axis is None or array.ndim == 0:
         array, axis = reshape(array, (-1,)), 0
-    return cast(_sorting_indices(array, axis_in(axis, array.ndim)), "int32")
+    index = axis_in(axis, array.ndim)
+    return moveaxis(sorted_along(moveaxis(array, index, -1), gives_places), -1, index)
 
 
 @records("argpartition")
@@ -55,10 +60,7 @@ def argpartition(x: Any, kth: Any, axis: Any = -1) -> TracedArray:
 @records("sort")
 def sort(x: Any, axis: Any = -1) -> TracedArray:
     """The numbers in ascending order, NaN last."""
-    array = array_of(x)
-    if axis is None:
-        array, axis = reshape(array, (-1,)), 0
-    return take_along_axis(array, _sorting_indices(array, axis_in(axis, array.ndim)), axis)
+    return _sorted(x, axis, gives_places=False)
 
 
 @records("quantile")
@@ -215,26 +217,3 @@ def _quantile_of_any_length(rows: TracedArray, q: float, method: str) -> TracedA
         rows, index, count(rows, -1), dtype=rows.dtype,
     )  # fmt: skip
     return sum_(contributions, -1)
-
-
-def _sorting_indices(array: TracedArray, axis: int) -> Any:
-    """Returns the indices that sort an array along an axis.
-
-    NumPy computes them if the numbers are known. Otherwise the rank of each number is the count of smaller ones, which takes
-    an array with all pairs of numbers along the axis.
-    """
-    if getattr(array.trace, "computes", False):
-        return np.argsort(np.asarray(array.computed_numbers), axis, kind="stable")
-    last = moveaxis(elementwise(lambda a: is_nan(a).choose(math.inf, a), array), axis, -1)
-    axes = last.ndim
-    shape = (*last.extents, last.extents[-1])
-    row, column = (coordinate(array.trace, shape, index) for index in (axes - 1, axes))
-    smaller = elementwise(
-        lambda a, b, i, j: (b < a) + b.equals(a) * (j < i), expand_dims(last, -1), expand_dims(last, -2), row, column,
-        dtype="float32",
-    )  # fmt: skip
-    ranks = sum_(smaller, -1)
-    at_rank = elementwise(
-        lambda rank, i, j: rank.equals(i) * j, expand_dims(ranks, -2), row, column, dtype="float32"
-    )
-    return moveaxis(sum_(at_rank, -1), -1, axis)

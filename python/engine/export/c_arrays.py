@@ -182,6 +182,26 @@ def _cumulative_sum(c: CWriter, step: Step, y: str, x: str) -> None:
     c.loop(outer.counts, "float sum = 0.0f;", *inner)
 
 
+def _sort(c: CWriter, step: Step, y: str, x: str) -> None:
+    """By insertion. NaN comes last."""
+    shape, _ = _shapes(step)
+    n = shape[-1]
+    outer = loops(shape[:-1], [broadcast_strides((*shape[:-1], 1), (*shape[:-1], n))[:-1]])
+    row = "" if outer.indices[0] == "0" else f"{outer.indices[0]} + "
+    if step.constants["gives_places"]:
+        before, moved, placed = f"{x}[{row}(long){y}[{row}i - 1]]", f"{y}[{row}i - 1]", "(float)j"
+    else:
+        before, moved, placed = f"{y}[{row}i - 1]", f"{y}[{row}i - 1]", "own"
+    inner = c.nested(
+        {"j": n},
+        f"const float own = {x}[{row}j];",
+        "long i = j;",
+        f"for (; i > 0 && (own < {before} || ({before} != {before} && own == own)); --i) {y}[{row}i] = {moved};",
+        f"{y}[{row}i] = {placed};",
+    )
+    c.loop(outer.counts, *inner)
+
+
 def _gather(c: CWriter, step: Step, y: str, x: str, indices: str) -> None:
     """Rows whose index doesn't exist are NaN."""
     _, (rows, indices_shape) = _shapes(step)
@@ -396,6 +416,7 @@ ARRAYS: dict[str, Callable[..., None]] = {
     "map": _map,
     "reduce": _reduce,
     "cumulative_sum": _cumulative_sum,
+    "sort": _sort,
     "transpose": _transpose,
     "slice": _slice,
     "join": _join,

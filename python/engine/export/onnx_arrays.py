@@ -60,6 +60,12 @@ def _cumulative_sum(w: OnnxWriter, step: Step, x: str) -> str:
     return str(w("CumSum", x, axis, reverse=int(step.constants["reverse"])))
 
 
+def _sort(w: OnnxWriter, step: Step, x: str) -> str:
+    length = w.lengths([step.constants["shape"][-1]])
+    numbers, places = w("TopK", x, length, axis=-1, largest=0, sorted=1, outputs=2)
+    return w.cast(places, "float32") if step.constants["gives_places"] else str(numbers)
+
+
 def _transpose(w: OnnxWriter, step: Step, x: str) -> str:
     return str(w("Transpose", x, perm=list(step.constants["axes"])))
 
@@ -281,6 +287,7 @@ ARRAYS: dict[str, Callable[..., str]] = {
     "map": _map,
     "reduce": _reduce,
     "cumulative_sum": _cumulative_sum,
+    "sort": _sort,
     "reshape": lambda w, step, x: w.viewed(
         OnnxTensor(x, sample_shape(step.constants["views"][0])), step.constants["shape"]
     ),
