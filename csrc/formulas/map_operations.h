@@ -73,6 +73,10 @@ struct MapInstruction {
   int a = -1, b = -1, c = -1;
   int axis = 0;         // of kCoordinate
   float number = 0.0f;  // of kConstant
+
+  friend bool operator==(const MapInstruction& x, const MapInstruction& y) {
+    return x.op == y.op && x.a == y.a && x.b == y.b && x.c == y.c && x.axis == y.axis && x.number == y.number;
+  }
 };
 
 }  // namespace engine

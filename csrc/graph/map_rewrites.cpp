@@ -210,6 +210,15 @@ void merge_maps(Graph& graph) {
 
 namespace {
 
+/// The array that a map copies to `copy`, or `copy` itself.
+Array original_of(const Graph& graph, const Uses& uses, const Array& copy) {
+  const Map* const map = producing_map(graph, uses, copy.value);
+  const int same = map && map->outputs.size() == 1 ? identity_of(map->code) : -1;
+  if (same < 0 || map->y().shape != copy.shape) return copy;
+  const Array& original = map->inputs[static_cast<size_t>(same)];
+  return original.shape == copy.shape ? original : copy;
+}
+
 /// The window through which a map may read x in place of `input`, which a `Moved` operation makes of it.
 template <class Moved>
 bool read_window(const Operation* producer, Window::Kind kind, Array& input, Window& window) {
@@ -242,6 +251,8 @@ void read_windows(Graph& graph) {
           !read_window<PlaceSlice>(moved, Window::Kind::kPlaced, input, windows[k])) {
         continue;
       }
+      const Array original = original_of(graph, uses, input);
+      if (changes.of(original.value) <= uses.producer(input.value)) input = original;
       if (changes.of(input.value) > producer) {
         windows[k] = {};
         continue;

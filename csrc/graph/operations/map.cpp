@@ -58,16 +58,31 @@ void Map::differentiate(Differentiation& gradients) const {
   Graph& graph = gradients.graph();
   std::vector<Array> read = inputs;
   read.push_back({dy, shape});
+  struct Known {  // the gradient by an input that was computed before
+    size_t input;
+    MapCode slope;
+    Array gradient;
+  };
+  std::vector<Known> known;
   for (size_t i = 0; i < inputs.size(); ++i) {
     if (!gradients.wants(inputs[i].value)) continue;
     const int input = static_cast<int>(i);
     const MapCode by_input = slope(code, input);
     if (is_zero(by_input)) continue;  // such as that of a comparison
+    // All terms of a sum have one gradient.
+    const auto same = std::find_if(known.begin(), known.end(), [&](const Known& each) {
+      return each.slope == by_input && lie_alike(graph, inputs[each.input], inputs[i]);
+    });
+    if (same != known.end()) {
+      gradients.contribute(inputs[i], same->gradient);
+      continue;
+    }
     const ValueId like = inputs[i].shape == shape ? inputs[i].value : kNoValue;
     const Array dx = takes_long(by_input) ? add_map(graph, MapOp::kMultiply, {dy, shape},
                                                     add_map(graph, inputs, shape, by_input), shape, like)
                                           : add_map(graph, read, shape, derivative(code, input), like);
-    gradients.contribute(inputs[i], sum_to(graph, dx, inputs[i].shape));
+    known.push_back({i, by_input, sum_to(graph, dx, inputs[i].shape)});
+    gradients.contribute(inputs[i], known.back().gradient);
   }
 }
 

@@ -16,6 +16,10 @@ struct MapCode {
   int inputs = 0;
   std::vector<MapInstruction> instructions;
 
+  friend bool operator==(const MapCode& x, const MapCode& y) {
+    return x.inputs == y.inputs && x.instructions == y.instructions;
+  }
+
   int registers() const { return inputs + static_cast<int>(instructions.size()); }
   /// Appends an instruction, and returns the number of its register.
   int add(MapOp op, int a = -1, int b = -1, int c = -1) {
