@@ -135,7 +135,7 @@ FORMULAS: dict[str, Formula] = {
     # Places.
     "rows by index": Formula(lambda xp, x: xp.take(x, indices(x.shape[0]), axis=0)),
     "running sums": Formula(lambda xp, x: xp.cumsum(x, axis=1)),
-    "sorted rows": Formula(lambda xp, x: xp.sort(x, axis=1), differentiable=False),
+    "sorted rows": Formula(lambda xp, x: xp.sort(x, axis=1)),
     "transposed": Formula(lambda xp, x, y: xp.transpose(x) * 2.0 + y, lambda m, n: [(m, n), (n, m)]),
     "differences": Formula(lambda xp, x: x[:, 1:] - x[:, :-1]),
     "every second column": Formula(lambda xp, x: x[:, ::2] * x[:, 1::2]),

@@ -214,3 +214,103 @@ def test_a_nan_anywhere_is_the_largest() -> None:
     x[70_001] = np.nan
     assert np.isnan(keras.function(ops.max)(x))
     assert np.isnan(keras.function(ops.min)(x))
+
+
+# ---- Sorting ----------------------------------------------------------------------------------------------------------
+
+
+def with_ties(*shape: int) -> NDArray[np.float32]:
+    """Numbers many of which are equal, with infinities, zeros of both signs, denormals and NaN of both signs among them."""
+    special = np.array([np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-40, -1e-40, 1.0, -1.0], np.float32)
+    array = numbers(*shape)
+    chosen = RNG.random(shape) < 0.4  # noqa: PLR2004 # the share
+    array[chosen] = RNG.choice(special, int(chosen.sum()))
+    return array
+
+
+# Rows that are sorted by insertion and by digits, fewer and more of them than lanes of a vector, and of any lengths side by side.
+@pytest.mark.parametrize(
+    "shape",
+    [(1,), (2,), (40,), (41,), (5000,), (3, 41), (4, 1), (5, 2), (15, 3), (16, 17), (17, 33), (33, 129), (2, 3, 100), (5, 2049), (0, 3), (3, 0)],
+)  # fmt: skip
+@pytest.mark.parametrize("threads", [1, 2])
+def test_sorted_rows_are_those_of_numpy(shape: tuple[int, ...], threads: int) -> None:
+    keras.config.set_threads(threads)
+    x = with_ties(*shape)
+    for axis in range(-1, x.ndim):
+        found = keras.function(lambda x, axis=axis: np.sort(x, axis=axis))(x)
+        np.testing.assert_array_equal(found, np.sort(x, axis=axis))
+        places = keras.function(lambda x, axis=axis: np.argsort(x, axis=axis))(x)
+        assert places.dtype == np.int32
+        np.testing.assert_array_equal(places, np.argsort(x, axis=axis, kind="stable"))
+
+
+@pytest.mark.parametrize("shape", [(5000,), (33, 129), (2, 3, 100)])
+def test_gradients_go_where_sorted_numbers_come_from(shape: tuple[int, ...]) -> None:
+    x, weights = numbers(*shape), numbers(*shape)
+    found = keras.function(keras.grad(lambda x: np.sum(np.sort(x) * weights)))(x)
+    expected = np.empty_like(x)
+    np.put_along_axis(expected, np.argsort(x), weights, -1)
+    np.testing.assert_array_equal(found, expected)
+
+
+# ---- Windows ----------------------------------------------------------------------------------------------------------
+
+# Slices that a function of elements reads where they lie: of several steps, of both directions, along several axes.
+WINDOWS: dict[str, Callable[[Any], Any]] = {
+    "differences": lambda x: x[:, 1:] - x[:, :-1],
+    "differences of rows": lambda x: x[1:] - x[:-1],
+    "every second column": lambda x: x[:, 1::2] * 3.0 + x[:, : x.shape[1] // 2 * 2 : 2],
+    "every third": lambda x: np.exp(x[::3, 1::3]),
+    "backwards": lambda x: np.flip(x, 1) * x,
+    "backwards along all axes": lambda x: np.flip(x) + x[::-1] * 2.0,
+    "backwards by steps": lambda x: x[::-2, ::-3] * x[: (x.shape[0] + 1) // 2, : (x.shape[1] + 2) // 3],
+    "neighbours": lambda x: np.tanh(
+        x[1:-1, 1:-1] + x[:-2, 1:-1] + x[2:, 1:-1] - x[1:-1, :-2] * x[1:-1, 2:]
+    ),
+    "of a result": lambda x: (x * x)[:, 2:] + (x * x)[:, :-2] * x[:, 1:-1],
+    "flat": lambda x: np.ravel(x)[1:] * np.ravel(x)[:-1],
+    "one number": lambda x: x[:1, :1] * x,
+}
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+@pytest.mark.parametrize("shape", [(3, 3), (4, 5), (7, 16), (17, 17), (33, 300), (300, 33), (260, 257)])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_slices_are_read_where_they_lie(name: str, shape: tuple[int, int], threads: int) -> None:
+    """Beside NumPy in float64: the values, and the gradient along a direction."""
+    keras.config.set_threads(threads)
+    formula = WINDOWS[name]
+    x, direction = numbers(*shape), RNG.normal(size=shape)
+    value = keras.function(formula)(x)
+    np.testing.assert_allclose(value, formula(x.astype(np.float64)), rtol=1e-5, atol=1e-5)
+    weights = RNG.normal(size=value.shape)
+
+    def total(x: Any) -> Any:
+        return np.sum(formula(x) * weights + np.square(formula(x)))
+
+    gradient = keras.function(keras.grad(total))(x)
+    step = 1e-5
+    along = (total(x + step * direction) - total(x - step * direction)) / (2 * step)
+    assert float(np.sum(gradient * direction)) == pytest.approx(
+        along, rel=1e-3, abs=1e-4 * float(np.abs(gradient * direction).sum())
+    )
+
+
+def test_the_gradient_by_equal_terms_is_computed_once() -> None:
+    program = keras.function(keras.grad(lambda x: np.sum(np.tanh(x[1:] + x[:-1] + 1.0))))
+    program(numbers(50, 3))
+    assert keras.utils.explain_batch(program).count("= map(") == 2 * 2  # in the graph and in its schedule
+
+
+def test_a_slice_of_what_changes_afterwards_keeps_its_numbers() -> None:
+    variable = keras.Variable(numbers(4, 6))
+    before = np.array(variable)
+
+    @keras.function
+    def double() -> Any:
+        part = variable[:, 1:]
+        variable.assign(variable * 2.0)
+        return part * 1.0 + variable[:, 1:] * 0.0
+
+    np.testing.assert_allclose(double(), before[:, 1:])

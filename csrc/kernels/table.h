@@ -664,8 +664,8 @@ struct CopyStridedArgs {
   int64_t n;
 };
 
-/// Sorts each column of x (n, kLineFloats). `places` (n, kLineFloats), if it is not null, gets the rows that the numbers
-/// were in, equal ones in their order; x is then overwritten with their keys.
+/// Sorts each column of x (n, kLineFloats). `places` (n, kLineFloats), if it is not null, gets the rows that the
+/// numbers were in, equal ones in their order; x is then overwritten with their keys.
 struct SortColumnsArgs {
   float* x;
   int64_t n;

@@ -1,4 +1,5 @@
 // Kernels of traced functions.
+#include <cmath>
 #include <string>
 
 #include "cases.h"
@@ -47,11 +48,33 @@ void add_reductions(const KernelTable& kernels, Digests& digests) {
   }
 }
 
+/// Numbers that are copied by steps, and columns of them that are sorted, with equal ones and NaN among them.
+void add_arrangements(const KernelTable& kernels, Digests& digests) {
+  Random random(23);
+  for (const int64_t n : {1, 2, 3, 16, 17, 33, 100}) {
+    const Matrix x(1, 3 * n, random, -5.0f, 5.0f);
+    for (const int64_t step : {-1, 2, 3}) {
+      const Matrix y(1, n);
+      kernels.copy_strided({x.data() + (step < 0 ? n - 1 : 0), step, y.data(), n});
+      y.add_to(digests["strided copy"]);
+    }
+    for (const bool gives_places : {false, true}) {
+      Matrix sorted(1, n * kLineFloats, random, -5.0f, 5.0f);
+      for (int64_t i = 0; i < n; i += 3)
+        sorted.at(0, i * kLineFloats + i % kLineFloats) = i % 2 == 0 ? 1.0f : std::nanf("");
+      const Matrix places(1, n * kLineFloats);
+      kernels.sort_columns({sorted.data(), n, gives_places ? places.data() : nullptr});
+      (gives_places ? places : sorted).add_to(digests[gives_places ? "sorted places" : "sorted numbers"]);
+    }
+  }
+}
+
 }  // namespace
 
 void add_arrays(const KernelTable& kernels, Digests& digests) {
   add_maps(kernels, digests);
   add_reductions(kernels, digests);
+  add_arrangements(kernels, digests);
 }
 
 }  // namespace engine::test

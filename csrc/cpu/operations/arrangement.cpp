@@ -183,8 +183,8 @@ void add_elements(const Strided& from, const Strided& to) {
   }
 }
 
-/// Threads share the first axis of dx. If that is the one with the indices, each thread reads all of them, since two may
-/// be equal, and adds the rows of its own part.
+/// Threads share the first axis of dx. If that is the one with the indices, each thread reads all of them, since two
+/// may be equal, and adds the rows of its own part.
 void scatter_add(const graph::ScatterAdd& op, const ThreadContext& thread) {
   const Range own = own_rows(thread, op.dx, op.rows);
   IndexedRows all(op.dx, op.indices, op.dy, op.batch_axes, thread);

@@ -426,8 +426,8 @@ class MapStep::Run {
       InputLoop& input = memory_.inputs[i];
       input.direct = is_direct(input.at);
       input.is_filled = false;
-      input.repeats = !input.is_placed && std::all_of(input.at.stride, input.at.stride + input.at.last(),
-                                                      [](int64_t s) { return s == 0; });
+      input.repeats = !input.is_placed &&
+                      std::all_of(input.at.stride, input.at.stride + input.at.last(), [](int64_t s) { return s == 0; });
     }
   }
 
@@ -589,7 +589,7 @@ class MapStep::Run {
   const ThreadContext& thread_;
   MapMemory memory_;
   bool has_padding_ = false, has_whole_rows_ = false;  // whether there is padding behind the columns, and these are all
-  bool has_placed_ = false;  // whether an input is placed among zeros
+  bool has_placed_ = false;                            // whether an input is placed among zeros
   int64_t ld_ = 0, columns_ = 0;                       // the distance of rows of y that have padding, and their columns
   int64_t length_ = 0;                                 // of the last axis
   int64_t block_ = kBlock;                             // the most numbers of a block

@@ -1,16 +1,15 @@
 // Sorting along the last axis of arrays.
-#include "graph/operations/sorting.h"
-
 #include <algorithm>
 
 #include "cuda/arrays.h"
 #include "formulas/sorting.h"
+#include "graph/operations/sorting.h"
 
 namespace engine::cuda {
 namespace {
 
-/// A bitonic sort in which the smaller of two always goes to the front (Knuth, The Art of Computer Programming 3, 5.3.4,
-/// exercise 55): so rows of any length are sorted as if the largest keys followed, up to a power of two.
+/// A bitonic sort in which the smaller of two always goes to the front (Knuth, The Art of Computer Programming
+/// 3, 5.3.4, exercise 55): so rows of any length are sorted as if the largest keys followed, up to a power of two.
 template <class Before>
 __device__ void sort_row(float* row, int64_t n, Before&& is_before) {
   const auto compare = [&](int64_t i, int64_t other) {
@@ -51,7 +50,8 @@ struct Sort {
   }
 
   __device__ static void sort_numbers(const float* from, int64_t n, float* to) {
-    for (int64_t j = threadIdx.x; j < n; j += kThreads) to[j] = formulas::number_of_key<float>(formulas::sorting_key(from[j]));
+    for (int64_t j = threadIdx.x; j < n; j += kThreads)
+      to[j] = formulas::number_of_key<float>(formulas::sorting_key(from[j]));
     __syncthreads();
     sort_row(to, n, [](float a, float b) { return formulas::sorting_key(a) < formulas::sorting_key(b); });
   }

@@ -135,8 +135,9 @@ void Slice::differentiate(Differentiation& gradients) const {
   if (dy == kNoValue || !gradients.wants(x.value)) return;
   Graph& graph = gradients.graph();
   const Array read{dy, y.shape}, dx = add_gradient_by(graph, x);
-  gradients.contribute(x, is_reversal(selection, x.shape, y.shape) ? add_selected<Slice>(graph, read, dx, selection)
-                                                                   : add_selected<PlaceSlice>(graph, read, dx, selection));
+  gradients.contribute(x, is_reversal(selection, x.shape, y.shape)
+                              ? add_selected<Slice>(graph, read, dx, selection)
+                              : add_selected<PlaceSlice>(graph, read, dx, selection));
 }
 
 std::vector<Operand> PlaceSlice::operands() const { return operands_of(*this); }
