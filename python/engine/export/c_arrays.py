@@ -189,15 +189,15 @@ def _sort(c: CWriter, step: Step, y: str, x: str) -> None:
     outer = loops(shape[:-1], [broadcast_strides((*shape[:-1], 1), (*shape[:-1], n))[:-1]])
     row = "" if outer.indices[0] == "0" else f"{outer.indices[0]} + "
     if step.constants["gives_places"]:
-        before, moved, placed = f"{x}[{row}(long){y}[{row}i - 1]]", f"{y}[{row}i - 1]", "(float)j"
+        before, moved, placed = f"{x}[{row}(long){y}[{row}to - 1]]", f"{y}[{row}to - 1]", "(float)j"
     else:
-        before, moved, placed = f"{y}[{row}i - 1]", f"{y}[{row}i - 1]", "own"
+        before, moved, placed = f"{y}[{row}to - 1]", f"{y}[{row}to - 1]", "own"
     inner = c.nested(
         {"j": n},
         f"const float own = {x}[{row}j];",
-        "long i = j;",
-        f"for (; i > 0 && (own < {before} || ({before} != {before} && own == own)); --i) {y}[{row}i] = {moved};",
-        f"{y}[{row}i] = {placed};",
+        "long to = j;",
+        f"for (; to > 0 && (own < {before} || ({before} != {before} && own == own)); --to) {y}[{row}to] = {moved};",
+        f"{y}[{row}to] = {placed};",
     )
     c.loop(outer.counts, *inner)
 
