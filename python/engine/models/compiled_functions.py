@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from engine import tree
-from engine._base.locks import Lock, Order
-from engine._base.tensor_like import Tensor, open_recorder
-from engine._tracing.lazy import prepare_for_change
+from engine._base.tensor_like import open_recorder
+from engine._core_interface.cpp import CallTable
+from engine._tracing.lazy import of_thread, prepare_for_change
 from engine._tracing.symbolic import current
 from engine._tracing.versions import Versioned
 from engine.models.compiled_steps import CompiledStep, refused, warn_of_python
@@ -33,9 +30,9 @@ class CompiledFunction:
         self.python_function = python_function
         self.refusal: Exception | None = None
         """Why the function runs as it is written; None if it is compiled, or wasn't called yet."""
-        self._compiled: OrderedDict[Any, tuple[CompiledStep, Any]] = OrderedDict()
-        self._last: CompiledStep | None = None
-        self._table = Lock("the forms of a compiled function", Order.FUNCTIONS)
+        self._calls = CallTable(
+            open_recorder, current, of_thread, prepare_for_change, tree._sorted, _MOST_FORMS
+        )
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """Returns the function as a method of an object."""
@@ -43,37 +40,31 @@ class CompiledFunction:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Calls the function."""
+        result = self._calls.call(args, kwargs)
+        return self._called_anew(args, kwargs) if result is NotImplemented else result
+
+    def _called_anew(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Does a call for which nothing is compiled."""
         recorded_by_another = open_recorder.get() is not None or current.get() is not None
         if recorded_by_another or self.refusal is not None:
             return self.python_function(*args, **kwargs)
         prepare_for_change()
-        given, arrays = (args, kwargs), list[Any]()
-        key = _form(args, arrays), _form(kwargs, arrays) if kwargs else None
-        known = self._compiled.get(key)
-        if known is None or not known[0].dependencies.are_unchanged:
-            others = [leaf for leaf in tree.flatten(given) if not _is_array(leaf)]
-            read = [each for each in others if isinstance(each, Versioned)]
-            try:
-                step = CompiledStep(lambda symbols: self._called(given, symbols), arrays, read)
-            except Exception as error:
-                if not refused(error):
-                    raise
-                result = self.python_function(*args, **kwargs)  # an error of the user's comes from here
-                self.refusal = error
-                warn_of_python(
-                    self.python_function.__qualname__, error, "leave out `keras.function` to ask for that"
-                )
-                return result
-            known = step, others  # what the key knows by its `id` must not be another object later
-        step = known[0]
-        if step is not self._last:
-            self._last = step
-            with self._table.held():
-                self._compiled[key] = known
-                self._compiled.move_to_end(key)
-                while len(self._compiled) > _MOST_FORMS:
-                    self._compiled.popitem(last=False)
-        return _as_results(step.run_once(arrays))
+        given, form = (args, kwargs), self._calls.form(args, kwargs)
+        read = [leaf for leaf in tree.flatten(given) if isinstance(leaf, Versioned) and not _is_array(leaf)]
+        try:
+            step = CompiledStep(lambda symbols: self._called(given, symbols), form.arrays, read)
+        except Exception as error:
+            if not refused(error):
+                raise
+            result = self.python_function(*args, **kwargs)  # an error of the user's comes from here
+            self.refusal = error
+            self._calls.clear()
+            warn_of_python(
+                self.python_function.__qualname__, error, "leave out `keras.function` to ask for that"
+            )
+            return result
+        self._calls.add(form, step, step.dependencies.versions_and_states, step.call)
+        return step.run_once(form.arrays)
 
     def explained(self, threads: int) -> str:
         """Returns what the core computes in a call like the last one, for `engine.utils.explain_batch`.
@@ -84,11 +75,11 @@ class CompiledFunction:
         Raises:
             ValueError: if nothing is compiled.
         """
-        if not self._compiled:
+        step: CompiledStep | None = self._calls.last
+        if step is None:
             reason = "was not called yet" if self.refusal is None else f"can't be compiled: {self.refusal}"
             msg = f"{self.python_function.__qualname__} {reason}"
             raise ValueError(msg)
-        step, _ = next(reversed(self._compiled.values()))
         return step.explained(threads)
 
     def _called(self, given: Any, symbols: list[Any]) -> Any:
@@ -102,33 +93,6 @@ def _is_array(value: Any) -> bool:
     return isinstance(value, float) or (
         hasattr(value, "__array__") and not hasattr(value, "_owner_and_number")
     )
-
-
-def _form(value: Any, arrays: list[Any]) -> Any:
-    """Returns what a compiled function depends on, and appends the arrays in `value` to `arrays`.
-
-    It depends on shapes and dtypes of arrays, on the lists, tuples and dicts around them, and on all other arguments.
-    """
-    if type(value) is np.ndarray:
-        arrays.append(value)
-        return value.shape, value.dtype
-    if isinstance(value, (list, tuple)):
-        return (type(value), *[_form(each, arrays) for each in value])
-    if isinstance(value, dict) and tree.is_nested(value):  # a dict of another class is an argument as it is
-        names = list(value) if isinstance(value, OrderedDict) else tree._sorted(value)  # as in `tree.flatten`
-        return (type(value), *[(name, _form(value[name], arrays)) for name in names])
-    if _is_array(value):
-        array = np.asarray(value)
-        arrays.append(array)
-        return array.shape, array.dtype
-    return (type(value), value) if isinstance(value, (bool, int, str, bytes, type(None))) else id(value)
-
-
-def _as_results(value: Any) -> Any:
-    """Returns arrays with the methods of tensors, in the structure of the results."""
-    if isinstance(value, np.ndarray):
-        return value.view(Tensor)
-    return tree.map_structure(_as_results, value) if isinstance(value, (list, tuple, dict)) else value
 
 
 def function(python_function: Callable[..., Any]) -> CompiledFunction:
