@@ -269,7 +269,9 @@ SparseRows CpuDevice::sparse_rows(const DatasetView& data, float scale) const {
 
 int64_t CpuDevice::first_nonfinite_row(const DatasetView& data) const {
   std::atomic<int64_t> first{data.rows};
-  run_team(threads_for_reading(data, threads()), [&](const Worker& worker) {
+  // The system is asked for threads only where more than one is worthwhile.
+  const int useful = threads_for_reading(data, std::numeric_limits<int>::max());
+  run_team(useful == 1 ? 1 : std::min(useful, threads()), [&](const Worker& worker) {
     const Range rows = worker.slice(data.rows);
     const auto type = static_cast<size_t>(data.type);
     const int64_t found = kernels_.first_nonfinite[type]({data.x, data.stride, rows});

@@ -724,6 +724,17 @@ class Program:
     ) -> Run:
         """Lease scratch memory for one pass over `data`. The order of rows is keyed by (seed, stream); "batches"
         changes it within each batch alone."""
+    def run_batch(
+        self,
+        mode: Literal["train", "evaluate"],
+        x: NDArray[Any],
+        y: NDArray[Any],
+        learning_rates: NDArray[np.float64] | None = None,
+    ) -> Totals | None:
+        """Runs one batch, and returns its totals.
+
+        None, and nothing has changed, if an array is not one that the core reads as it is, or holds a number that is not finite.
+        """
     @overload
     def predict(
         self,
