@@ -320,3 +320,24 @@ def test_operands_of_several_dtypes_have_the_common_one() -> None:
     assert ops.add(half, 1.0).dtype == np.float16
     with pytest.raises(ValueError, match="got dtype object"):
         ops.add(np.array([None, 1]), np.array([None, 1]))
+
+
+@pytest.mark.parametrize("number", [2, -3, 0.1, 1e300, float("nan"), True, 2**24 + 1])
+def test_numbers_beside_an_array_of_floats(number: Any) -> None:
+    """An array of NumPy's own class takes a short way, a subclass of it the long one."""
+
+    class Other(np.ndarray[Any, Any]):
+        pass
+
+    for dtype in (np.float32, np.float64, np.float16):
+        x = np.array([3, 1, 2], dtype)
+        for name in ("add", "maximum", "power", "divide", "less", "floor_divide"):
+            function = getattr(ops, name)
+            for found, expected in (
+                (function(x, number), function(x.view(Other), number)),
+                (function(number, x), function(number, x.view(Other))),
+            ):
+                np.testing.assert_array_equal(found, np.asarray(expected))
+                assert found.dtype == expected.dtype
+    with pytest.raises(OverflowError):
+        ops.add(np.ones(2, np.float32), 2**40)

@@ -32,6 +32,9 @@ _OF_PYTHON: dict[type, type[np.generic]] = {
 # follows decides for others takes longer than NumPy does for a small array.
 _KEPT = frozenset(map(np.dtype, "?bBhHiIlLqQefdFD"))
 _FLOATS = frozenset(map(np.dtype, "efd"))
+_FLOAT32 = np.dtype(np.float32)
+# The classes of operands whose result is float32 if all arrays among them are.
+_BESIDE_FLOAT32 = frozenset((np.ndarray, float, int))
 
 
 def standard(dtype: DTypeLike | type | None) -> np.dtype[Any]:
@@ -120,9 +123,21 @@ def common(*operands: Any, least_dtype: Any = None) -> list[Any]:
     first = operands[0]
     if type(first) is np.ndarray and first.dtype in _FLOATS and _have_dtype(operands, first.dtype):
         return list(operands)
+    kinds_of_operands = set(map(type, operands))
+    if np.ndarray in kinds_of_operands and kinds_of_operands <= _BESIDE_FLOAT32:
+        arrays = [operand for operand in operands if type(operand) is np.ndarray]
+        if _have_dtype(arrays, _FLOAT32):
+            return [operand if type(operand) is np.ndarray else _as_float32(operand) for operand in operands]
     kinds = [operand if _python(operand) else as_array(operand) for operand in operands]
     dtype = result_type(*kinds, *([] if least_dtype is None else [least_dtype]))
     return [as_array(operand).astype(dtype, copy=False) for operand in kinds]
+
+
+def _as_float32(number: float) -> Array:
+    """Returns what `as_array` does for a number of Python, as float32."""
+    if type(number) is int:
+        return np.array(number, np.int32).astype(np.float32)
+    return np.array(number, np.float32)
 
 
 def _have_dtype(operands: Sequence[Any], dtype: np.dtype[Any]) -> bool:
