@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
+from bench.calls import WORK
 from bench.functions import FORMULAS, SHAPES
 from bench.tasks import (
     FEWER,
@@ -16,6 +17,7 @@ from bench.tasks import (
     WIDTHS,
     AnyTask,
     ArrayFunction,
+    Call,
     Graph,
     Problem,
     Product,
@@ -77,9 +79,10 @@ class Suite:
     Args:
         contenders: names of the contenders.
         title: the heading of its tables.
-        measures: "matmul", "function", "import", "process" and "graph"; or "epoch", "step", "predict" and "one_row", which use the
+        measures: "matmul", "function", "call", "import", "process" and "graph"; or "epoch", "step", "predict" and "one_row", which use the
             fields below.
-        problems, data, optimizers, batches, epochs: as in `tasks.Task`; there is a task for every combination.
+        problems, data, optimizers, batches, epochs: as in `tasks.Task`; there is a task for every combination. The batches
+            are the rows of calls, too.
         rows: rows of an epoch; None chooses a number that makes a cell short.
         networks: of `tasks.GRAPHS`, trained with `batches` and `epochs`.
         shapes: (m, k, n) of products.
@@ -127,6 +130,8 @@ class Suite:
                             for name, formula in FORMULAS.items()
                             if result == "value" or formula.differentiable
                         ]
+                elif measure == "call":
+                    yield [Call(what, rows, count) for what, rows in product(WORK, self.batches)]
                 elif measure in {"import", "process"}:
                     yield [Program(measure, count)]
                 elif measure == "graph":
@@ -235,6 +240,9 @@ FULL = {
     "matmul": MATMUL,
     "functions": Suite(
         ("engine", "jax", "numpy"), "Compiled functions of arrays", ("function",), sizes=tuple(SHAPES)
+    ),
+    "calls": Suite(
+        ("engine", "jax", "torch", "numpy"), "Small calls", ("call",), batches=(1, 4, 8, 33, 64, 256)
     ),
     "process": Suite(("engine", *KERAS), "The textbook script", ("process",)),
     "import": Suite(("numpy", "engine", "torch", "jax", "sklearn", *KERAS), "Import", ("import",)),

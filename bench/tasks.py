@@ -322,11 +322,40 @@ class ArrayFunction:
         return duration(seconds)
 
 
+@dataclass(frozen=True)
+class Call:
+    """A call that takes microseconds.
+
+    Args:
+        what: one of `calls.WORK`.
+        rows: of its arrays.
+        threads: how many the contender may use.
+    """
+
+    what: str
+    rows: int
+    threads: int
+
+    accuracy_range = None
+    loss_tolerance = None
+
+    @property
+    def group(self) -> str:
+        return f"time of a call, {self.what}"
+
+    @property
+    def column(self) -> str:
+        return "1 row" if self.rows == 1 else f"{self.rows} rows"
+
+    def display(self, seconds: float) -> str:
+        return duration(seconds)
+
+
 RESULTS = ("value", "gradient", "value and gradient")
 
-AnyTask = Task | Product | Program | Graph | ArrayFunction
+AnyTask = Task | Product | Program | Graph | ArrayFunction | Call
 KINDS: dict[str, type[AnyTask]] = {
-    kind.__name__: kind for kind in (Task, Product, Program, Graph, ArrayFunction)
+    kind.__name__: kind for kind in (Task, Product, Program, Graph, ArrayFunction, Call)
 }
 
 

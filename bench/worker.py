@@ -22,9 +22,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from bench import contenders
+from bench.calls import matrices
 from bench.data import load
 from bench.functions import FORMULAS, close_to_float64, slope_error
-from bench.tasks import AnyTask, ArrayFunction, Graph, Product, Program, Task, from_json
+from bench.tasks import AnyTask, ArrayFunction, Call, Graph, Product, Program, Task, from_json
 
 # Single calls are repeated, and timed in blocks that are long compared with the resolution of the clock.
 BLOCK_SECONDS = 0.01
@@ -224,6 +225,40 @@ class FunctionSession:
         return {"error": error}
 
 
+class CallSession:
+    """Does calls that take microseconds."""
+
+    def __init__(self, name: str, task: Call, folder: Path) -> None:
+        module, _ = contenders.find(name)
+        if not isinstance(module, contenders.Caller):
+            msg = "it has no small calls"
+            raise contenders.UnsupportedError(msg)
+        self.task, self.call = task, module.small_call(task)
+
+    def start(self) -> dict[str, Any]:
+        begin = time.perf_counter()
+        self.first = np.asarray(self.call())
+        return {"warm_up_seconds": time.perf_counter() - begin}
+
+    def measure(self) -> dict[str, Any]:
+        return {"seconds": repeated(self.call, PRODUCT_SECONDS)}
+
+    def finish(self) -> dict[str, Any]:
+        found = np.asarray(self.call())
+        x, y = (each.astype(np.float64) for each in matrices(self.task.rows))
+        expected = {"compiled": np.tanh(x) * y, "eager": np.sum(np.tanh(x) + y)}.get(self.task.what)
+        if expected is not None:
+            good = found.shape == expected.shape and np.allclose(found, expected, rtol=1e-4, atol=1e-4)
+        elif self.task.what.startswith("predict"):
+            good = len(found) == self.task.rows and bool(np.isfinite(found).all())
+        else:
+            good = found.shape == () and bool(found < self.first)  # the loss
+        if not good:
+            msg = f"{self.task.what} returned {found!r:.100}"
+            raise ValueError(msg)
+        return {}
+
+
 class ProgramSession:
     """Starts a process and waits for its end."""
 
@@ -260,6 +295,8 @@ def session(name: str, task: AnyTask, folder: Path) -> Session:
         return GraphSession(name, task, folder)
     if isinstance(task, ArrayFunction):
         return FunctionSession(name, task, folder)
+    if isinstance(task, Call):
+        return CallSession(name, task, folder)
     return (
         ProductSession(name, task, folder)
         if isinstance(task, Product)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import enum
+import gc
 import re
+import weakref
+from collections import OrderedDict, defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -512,3 +517,215 @@ def test_many_recordings_are_told_once() -> None:
         keyword(X, part=part)
     with pytest.warns(UserWarning, match=r"`part` was another object.*make an object that is passed once"):
         keyword(X, part=kept[9])
+
+
+class Pair(NamedTuple):
+    first: Any
+    second: Any
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+    HIGH = 2
+
+
+def _values() -> list[Any]:
+    """Arguments of pairwise different forms."""
+    x = np.zeros((2, 3), np.float32)
+    return [
+        x,
+        x.T,
+        x[0],
+        x.reshape(2, 3, 1),
+        x.astype(np.float64),
+        x.astype(np.int32),
+        x.astype(np.uint32),
+        x.astype(bool),
+        x.astype(">f4"),
+        np.zeros((2, 3), "<U3"),
+        np.zeros((2, 3), "<U4"),
+        1.0,
+        1,
+        True,
+        2,
+        Level.LOW,
+        2**64,
+        2**64 + 1,
+        -(2**64),
+        None,
+        "1",
+        b"1",
+        "\ud800",
+        "",
+        (),
+        [],
+        {},
+        OrderedDict(),
+        defaultdict(list),
+        [x],
+        (x,),
+        {"a": x},
+        {1: x},
+        OrderedDict(a=x),
+        [x, x],
+        [[x], x],
+        [[x, x]],
+        [(), [()]],
+        [1, 12],
+        [11, 2],
+        ["ab", "c"],
+        ["a", "bc"],
+        {"a": 1, "b": 2},
+        {"a": 2, "b": 1},
+        Pair(x, x),
+        float,
+        int,
+        np.float32,
+        keras.Variable(1.0),
+    ]
+
+
+def test_forms_tell_arguments_apart() -> None:
+    table = keras.function(lambda x: x)._calls
+    forms = [table.form((value,), {}) for value in _values()]
+    assert len({form.key for form in forms}) == len(forms)
+    by_name = [table.form((), {"x": value}) for value in _values()]
+    assert len({form.key for form in [*forms, *by_name]}) == 2 * len(forms)
+
+
+def test_forms_of_equal_arguments_are_equal() -> None:
+    table = keras.function(lambda x: x)._calls
+    x = np.zeros((2, 3), np.float32)
+    pairs = [
+        (x, np.ones((2, 3), np.float32)),
+        (x, ops.ones((2, 3))),
+        (x.T, np.ones((3, 2), np.float32)),
+        (1.0, np.float64(3.0)),
+        (2**70, 2**70),
+        ({"a": x, "b": 1}, {"b": 1, "a": x}),
+        ({"a": x, 2: x}, {2: x, "a": x}),
+        (Pair(x, 1), Pair(x, 1)),
+    ]
+    for one, other in pairs:
+        assert table.form((one,), {}).key == table.form((other,), {}).key
+    assert table.form((), {"a": 1, "b": x}).key == table.form((), {"b": x, "a": 1}).key
+    ordered = OrderedDict(b=x, a=x), OrderedDict(a=x, b=x)
+    assert table.form(ordered[:1], {}).key != table.form(ordered[1:], {}).key
+    (array,) = table.form((1.5,), {}).arrays
+    assert (array.shape, array.dtype, float(array)) == ((), np.float64, 1.5)
+
+
+def test_the_last_forms_stay_compiled() -> None:
+    seen = list[int]()
+
+    @keras.function
+    def noted(x: Any, number: int) -> Any:
+        seen.append(number)
+        return x * number
+
+    for number in [*range(70), *range(6, 70)]:
+        np.testing.assert_array_equal(noted(X, number), X * number)
+    assert seen == [*range(70)]
+    noted(X, 0)
+    assert seen[-1] == 0
+
+
+def test_arrays_of_any_layout_and_dtype_are_read() -> None:
+    doubled = keras.function(lambda x: 2 * x)
+    wide = RNG.normal(size=(6, 8)).astype(np.float32)
+    unaligned = np.frombuffer(b"\0" + wide.tobytes(), np.uint8)[1:].view(np.float32).reshape(wide.shape)
+    readonly = wide.copy()
+    readonly.flags.writeable = False
+    for x in (
+        wide[:, ::2],
+        wide.T,
+        wide[::-1],
+        unaligned,
+        readonly,
+        wide.astype(">f4"),
+        wide.astype(np.float64),
+    ):
+        np.testing.assert_allclose(doubled(x), 2 * x.astype(np.float32), rtol=1e-6)
+    signs = wide > 0
+    np.testing.assert_array_equal(doubled(signs[:, ::2]), 2 * signs[:, ::2])
+    np.testing.assert_array_equal(doubled(signs.astype(np.uint8)), 2 * signs)
+    assert doubled.refusal is None
+
+
+def test_wrong_indices_change_no_weight() -> None:
+    embedding = layers.Embedding(3, 2)
+    embedding.build((None,))
+    optimizer = optimizers.SGD(0.5)
+
+    @keras.function
+    def update(indices: Any) -> Any:
+        with keras.GradientTape() as tape:
+            loss = ops.sum(embedding(indices) ** 2)
+        optimizer.apply_gradients(zip(tape.gradient(loss, embedding.weights), embedding.weights, strict=True))
+        return loss
+
+    update(np.array([0, 2]))
+    before = np.array(embedding.embeddings)
+    with pytest.raises(ValueError, match="indices"):
+        update(np.array([0, 3]))
+    np.testing.assert_array_equal(embedding.embeddings, before)
+    assert int(optimizer.iterations) == 1
+
+
+def test_an_optimizer_that_steps_twice_has_a_rate_for_each_step() -> None:
+    one, two = keras.Variable(0.0), keras.Variable(0.0)
+    schedule = optimizers.schedules.PiecewiseConstantDecay([1, 2, 3], [1.0, 0.1, 0.01, 0.001])
+    optimizer = optimizers.SGD(schedule)
+    optimizer.build([one, two])
+
+    @keras.function
+    def update() -> Any:
+        optimizer.apply_gradients([(ops.ones(()), one)])
+        optimizer.apply_gradients([(ops.ones(()), two)])
+        return {"one": one + 0.0, "both": [(one + 0.0, two + 0.0)]}
+
+    rates = [float(schedule(step)) for step in range(4)]
+    update()
+    found = update()
+    assert update.refusal is None
+    assert float(found["one"]) == pytest.approx(-rates[0] - rates[2])
+    assert [float(each) for each in found["both"][0]] == pytest.approx(
+        [-rates[0] - rates[2], -rates[1] - rates[3]]
+    )
+
+
+def test_an_object_that_calls_itself_is_collected() -> None:
+    class Agent:
+        def __init__(self) -> None:
+            self.model = network()
+            self.update = keras.function(self.outputs)
+            self.of_agent = keras.function(lambda agent, x: agent.model(x))
+
+        def outputs(self, x: Any) -> Any:
+            return self.model(x)
+
+    agent = Agent()
+    np.testing.assert_array_equal(agent.update(X), agent.of_agent(agent, X))
+    gone = weakref.ref(agent)
+    del agent
+    gc.collect()
+    assert gone() is None
+
+
+def test_calls_within_the_block_of_a_tape_are_recorded() -> None:
+    squared = keras.function(lambda x: x * x)
+    x = ops.convert_to_tensor(X)
+    squared(x)
+    with keras.GradientTape() as tape:
+        tape.watch(x)
+        y = ops.sum(squared(x))
+    np.testing.assert_allclose(tape.gradient(y, x), 2 * X, rtol=1e-6)
+
+
+def test_threads_call_one_function() -> None:
+    scaled = keras.function(lambda x, factor: x * factor)
+    with ThreadPoolExecutor(4) as pool:
+        turns = [(rows, factor) for factor in range(8) for rows in range(1, 13)] * 3
+        found = list(pool.map(lambda turn: scaled(X[: turn[0]], turn[1]), turns))
+    for (rows, factor), result in zip(turns, found, strict=True):
+        np.testing.assert_array_equal(result, X[:rows] * factor)

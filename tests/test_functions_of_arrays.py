@@ -223,7 +223,7 @@ def with_ties(*shape: int) -> NDArray[np.float32]:
     """Numbers many of which are equal, with infinities, zeros of both signs, denormals and NaN of both signs among them."""
     special = np.array([np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-40, -1e-40, 1.0, -1.0], np.float32)
     array = numbers(*shape)
-    chosen = RNG.random(shape) < 0.4  # noqa: PLR2004 # the share
+    chosen = RNG.random(shape) < 0.4  # the share
     array[chosen] = RNG.choice(special, int(chosen.sum()))
     return array
 
@@ -265,9 +265,7 @@ WINDOWS: dict[str, Callable[[Any], Any]] = {
     "backwards": lambda x: np.flip(x, 1) * x,
     "backwards along all axes": lambda x: np.flip(x) + x[::-1] * 2.0,
     "backwards by steps": lambda x: x[::-2, ::-3] * x[: (x.shape[0] + 1) // 2, : (x.shape[1] + 2) // 3],
-    "neighbours": lambda x: np.tanh(
-        x[1:-1, 1:-1] + x[:-2, 1:-1] + x[2:, 1:-1] - x[1:-1, :-2] * x[1:-1, 2:]
-    ),
+    "neighbours": lambda x: np.tanh(x[1:-1, 1:-1] + x[:-2, 1:-1] + x[2:, 1:-1] - x[1:-1, :-2] * x[1:-1, 2:]),
     "of a result": lambda x: (x * x)[:, 2:] + (x * x)[:, :-2] * x[:, 1:-1],
     "flat": lambda x: np.ravel(x)[1:] * np.ravel(x)[:-1],
     "one number": lambda x: x[:1, :1] * x,

@@ -288,3 +288,56 @@ def test_functions_say_their_names_and_arguments(name: str) -> None:
     assert function.__doc__
     assert inspect.signature(function).parameters
     assert pickle.loads(pickle.dumps(function)) is function
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int32, np.uint8, np.bool_, ">f4"])
+def test_arrays_of_one_dtype_are_computed_as_others(dtype: Any) -> None:
+    """Arrays of NumPy's own class take a short way through the rules of dtypes, and subclasses of it the long one."""
+
+    class Other(np.ndarray[Any, Any]):
+        pass
+
+    x, y = np.array([3, 1, 2], dtype), np.array([1, 1, 2], dtype)
+    for name in ("add", "multiply", "divide", "maximum", "less", "arctan2", "hypot", "floor_divide", "power"):
+        found, expected = getattr(ops, name)(x, y), getattr(ops, name)(x.view(Other), y.view(Other))
+        np.testing.assert_array_equal(found, np.asarray(expected))
+        assert found.dtype == expected.dtype
+        assert found.dtype.isnative
+    for name in ("exp", "sqrt", "negative", "square", "floor", "isnan", "sum", "mean", "sort", "cumsum"):
+        if name == "negative" and dtype is np.bool_:
+            continue
+        found, expected = getattr(ops, name)(x), getattr(ops, name)(x.view(Other))
+        np.testing.assert_array_equal(found, np.asarray(expected))
+        assert found.dtype == expected.dtype
+
+
+def test_operands_of_several_dtypes_have_the_common_one() -> None:
+    x, half, wide = np.ones(2, np.float32), np.ones(2, np.float16), np.ones(2, np.float64)
+    assert ops.add(x, half).dtype == np.float32
+    assert ops.add(x, wide).dtype == np.float64
+    assert ops.add(half, wide).dtype == np.float64
+    assert ops.add(x, np.ones(2, np.int64)).dtype == np.float32
+    assert ops.add(half, 1.0).dtype == np.float16
+    with pytest.raises(ValueError, match="got dtype object"):
+        ops.add(np.array([None, 1]), np.array([None, 1]))
+
+
+@pytest.mark.parametrize("number", [2, -3, 0.1, 1e300, float("nan"), True, 2**24 + 1])
+def test_numbers_beside_an_array_of_floats(number: Any) -> None:
+    """An array of NumPy's own class takes a short way, a subclass of it the long one."""
+
+    class Other(np.ndarray[Any, Any]):
+        pass
+
+    for dtype in (np.float32, np.float64, np.float16):
+        x = np.array([3, 1, 2], dtype)
+        for name in ("add", "maximum", "power", "divide", "less", "floor_divide"):
+            function = getattr(ops, name)
+            for found, expected in (
+                (function(x, number), function(x.view(Other), number)),
+                (function(number, x), function(number, x.view(Other))),
+            ):
+                np.testing.assert_array_equal(found, np.asarray(expected))
+                assert found.dtype == expected.dtype
+    with pytest.raises(OverflowError):
+        ops.add(np.ones(2, np.float32), 2**40)

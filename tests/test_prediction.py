@@ -237,6 +237,48 @@ def test_rows_that_are_read_only_and_arrays_for_results_are_read_at_once(tmp_pat
             model.predict(x, out=wrong, verbose=0)
 
 
+def test_rows_of_several_batches_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.random.default_rng(3).standard_normal((200, 4)).astype(np.float32)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    by_batch = np.concatenate([model.predict(x[first : first + 32]) for first in range(0, 200, 32)])
+    np.testing.assert_array_equal(
+        model.predict(x, callbacks=[keras.callbacks.Callback()], verbose=0), by_batch
+    )
+    monkeypatch.setattr("engine.models.predictions.read_inputs", None)  # the long way
+    np.testing.assert_array_equal(model.predict(x), by_batch)
+    out = np.empty((200, 2), np.float32)
+    assert model.predict(x, out=out) is out
+    np.testing.assert_array_equal(out, by_batch)
+
+
+def test_batches_that_matter_stay_batches() -> None:
+    class Centred(keras.layers.Layer):
+        def call(self, x: Any) -> Any:
+            return x - keras.ops.mean(x, axis=0, keepdims=True)
+
+    x = np.random.default_rng(3).standard_normal((80, 4)).astype(np.float32)
+    model = keras.Sequential([keras.Input((4,)), Centred()])
+    parts = [x[first : first + 32] for first in range(0, 80, 32)]
+    expected = np.concatenate([part - part.mean(axis=0) for part in parts])
+    np.testing.assert_allclose(model.predict(x), expected, atol=1e-6)
+    drawing = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Lambda(lambda x: x + keras.random.uniform((4,)))]
+    )
+    added = (drawing.predict(x) - x).reshape(-1, 4)
+    assert not np.allclose(added[0], added[32])
+
+
+def test_a_limit_of_steps_holds_for_several_batches() -> None:
+    x = np.ones((80, 4), np.float32)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    keras.config.set_max_steps_per_epoch(2)
+    try:
+        with pytest.warns(UserWarning, match="Limiting steps_per_epoch to 2"):
+            assert model.predict(x).shape == (64, 2)
+    finally:
+        keras.config.set_max_steps_per_epoch(None)
+
+
 def test_a_generator_may_fill_one_array_again() -> None:
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, kernel_initializer="ones")])
     model.compile("sgd", "mse", steps_per_execution=3)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data import Data
-from bench.tasks import ArrayFunction, Graph, Product, Program, Task
+from bench.tasks import ArrayFunction, Call, Graph, Product, Program, Task
 
 
 class UnsupportedError(Exception):
@@ -82,6 +82,14 @@ class Compiler(Protocol):
 
     compile: Callable[[ArrayFunction, list[NDArray[Any]]], Callable[[], Any]]
     """Takes the task and the arguments. Returns a function that computes the result, and returns when it is there."""
+
+
+@runtime_checkable
+class Caller(Protocol):
+    """A module that can also do `Call` tasks."""
+
+    small_call: Callable[[Call], Callable[[], Any]]
+    """Takes the task. Returns a function that does the call, and returns an array or a number when it is there."""
 
 
 @runtime_checkable

@@ -23,7 +23,7 @@ from bench.contenders import Contender, Float32, Learner, Training, UnsupportedE
 from bench.data import Data
 from bench.functions import function_of
 from bench.graphs.keras import build_with
-from bench.tasks import ArrayFunction, Graph, Product, Program, Task
+from bench.tasks import ArrayFunction, Call, Graph, Product, Program, Task
 from engine import layers, optimizers, regularizers
 
 MODULES = ("engine", "numpy")
@@ -106,6 +106,15 @@ def prepare(task: Task, data: Data, variant: str) -> Contender:
 
 def build(task: Graph, folder: Path, variant: str) -> Learner:
     return build_with(engine, task, folder, variant)
+
+
+def small_call(task: Call) -> Callable[[], Any]:
+    from bench.calls.engine import CALLS
+
+    if task.what not in CALLS:
+        msg = f"it has no {task.what}"
+        raise UnsupportedError(msg)
+    return CALLS[task.what](task.rows)
 
 
 def compile(task: ArrayFunction, arguments: list[NDArray[Any]]) -> Callable[[], Any]:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from bench.contenders import Learner, Training, UnsupportedError
 from bench.data import Data
 from bench.functions import function_of
-from bench.tasks import ArrayFunction, Graph, Problem, Program, Task
+from bench.tasks import ArrayFunction, Call, Graph, Problem, Program, Task
 
 MODULES = ("jax", "jaxlib", "numpy")
 
@@ -157,6 +157,15 @@ def prepare(task: Task, data: Data, variant: str) -> Network:
         raise UnsupportedError(str(error)) from error
     jax.config.update("jax_default_device", device)
     return Network(task, data)
+
+
+def small_call(task: Call) -> Callable[[], Any]:
+    from bench.calls.jax import CALLS
+
+    if task.what not in CALLS:
+        msg = f"it has no {task.what}"
+        raise UnsupportedError(msg)
+    return CALLS[task.what](task.rows)
 
 
 def compile(task: ArrayFunction, arguments: list[NDArray[Any]]) -> Callable[[], Any]:

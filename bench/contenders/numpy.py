@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bench.contenders import Float32, Training, UnsupportedError
 from bench.data import Data
 from bench.functions import FORMULAS
-from bench.tasks import ArrayFunction, Problem, Product, Program, Task
+from bench.tasks import ArrayFunction, Call, Problem, Product, Program, Task
 
 MODULES = ("numpy",)
 
@@ -26,6 +26,15 @@ MODULES = ("numpy",)
 PIECE = 1 << 15
 
 TINY = 1e-7  # epsilon of Adam, and the least probability in a logarithm
+
+
+def small_call(task: Call) -> Callable[[], Any]:
+    from bench.calls.numpy import CALLS
+
+    if task.what not in CALLS:
+        msg = f"it has no {task.what}"
+        raise UnsupportedError(msg)
+    return CALLS[task.what](task.rows)
 
 
 def compile(task: ArrayFunction, arguments: list[NDArray[Any]]) -> Callable[[], Any]:

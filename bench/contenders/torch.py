@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from bench.contenders import Float32, Training, UnsupportedError
 from bench.data import Data
-from bench.tasks import Product, Program, Task
+from bench.tasks import Call, Product, Program, Task
 
 MODULES = ("torch", "numpy")
 
@@ -176,6 +176,16 @@ def prepare(task: Task, data: Data, variant: str) -> Network:
         msg = "this PyTorch finds no GPU"
         raise UnsupportedError(msg)
     return Network(task, data, variant)
+
+
+def small_call(task: Call) -> Callable[[], Any]:
+    from bench.calls.torch import CALLS
+
+    if task.what not in CALLS:
+        msg = f"it has no {task.what}"
+        raise UnsupportedError(msg)
+    torch.set_num_threads(task.threads)
+    return CALLS[task.what](task.rows)
 
 
 def multiply(task: Product, a: Float32, b: Float32, out: Float32) -> Callable[[], object]:

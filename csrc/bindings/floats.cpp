@@ -156,12 +156,19 @@ Floats to_floats(py::handle value, const char* name) {
   return floats;
 }
 
-py::object empty_array(int axes, const py::ssize_t* extents) {
-  const int64_t bytes = std::accumulate(extents, extents + axes, int64_t{kFloat}, std::multiplies<>());
-  if (bytes >= kLargeBlock) return array_in_large_block(axes, extents, bytes);
+py::object empty_array(int axes, const py::ssize_t* extents, PyTypeObject* type) {
   const auto& api = py::detail::npy_api::get();
-  auto made = py::reinterpret_steal<py::object>(api.PyArray_NewFromDescr_(api.PyArray_Type_, float32().release().ptr(),
-                                                                          axes, extents, nullptr, nullptr, 0, nullptr));
+  const int64_t bytes = std::accumulate(extents, extents + axes, int64_t{kFloat}, std::multiplies<>());
+  if (bytes >= kLargeBlock) {
+    py::object large = array_in_large_block(axes, extents, bytes);
+    if (!type) return large;
+    auto seen =
+        py::reinterpret_steal<py::object>(api.PyArray_View_(large.ptr(), nullptr, reinterpret_cast<PyObject*>(type)));
+    if (!seen) throw py::error_already_set();
+    return seen;
+  }
+  auto made = py::reinterpret_steal<py::object>(api.PyArray_NewFromDescr_(
+      type ? type : api.PyArray_Type_, float32().release().ptr(), axes, extents, nullptr, nullptr, 0, nullptr));
   if (!made) throw py::error_already_set();
   return made;
 }

@@ -32,8 +32,8 @@ bool is_float32(const py::handle& array);
 /// TypeError unless every value of the argument is a float32, too.
 Floats to_floats(py::handle value, const char* name);
 
-/// A new array, not initialised; `extents` of any memory.
-py::object empty_array(int axes, const py::ssize_t* extents);
+/// A new array, not initialised; `extents` of any memory. `type` is a subclass of np.ndarray; null for that itself.
+py::object empty_array(int axes, const py::ssize_t* extents, PyTypeObject* type = nullptr);
 
 /// What the array protocol says of an array that is surely one.
 inline const py::detail::PyArray_Proxy& proxy(const py::handle& array) { return *py::detail::array_proxy(array.ptr()); }

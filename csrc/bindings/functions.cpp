@@ -44,12 +44,6 @@ std::vector<py::ssize_t> result_shape(const Program& program, size_t result) {
 
 namespace {
 
-/// A sequence, and the NumPy arrays that its constant arguments point into.
-struct HeldSequence {
-  FunctionSequence sequence;
-  std::vector<py::array> constants;
-};
-
 /// Where argument `number` of a function comes from: `given` is an array, which is the same for all batches, the number
 /// of an array of the batch, or (function, result). Arrays are appended to `constants`.
 FunctionSequence::Source to_source(const py::handle& given, const Program& program, size_t number,
@@ -69,7 +63,7 @@ FunctionSequence::Source to_source(const py::handle& given, const Program& progr
   return source;
 }
 
-std::unique_ptr<HeldSequence> make_sequence(const py::sequence& functions) {
+std::shared_ptr<HeldSequence> make_sequence(const py::sequence& functions) {
   std::vector<FunctionSequence::Function> all;
   std::vector<py::array> constants;
   for (const py::handle each : functions) {
@@ -82,7 +76,7 @@ std::unique_ptr<HeldSequence> make_sequence(const py::sequence& functions) {
     }
     all.push_back(std::move(function));
   }
-  return std::make_unique<HeldSequence>(HeldSequence{FunctionSequence(std::move(all)), std::move(constants)});
+  return std::make_shared<HeldSequence>(HeldSequence{FunctionSequence(std::move(all)), std::move(constants)});
 }
 
 /// Views the rows of the arrays. ValueError unless there are enough of them, and `rows` of them have as many numbers as
@@ -167,7 +161,7 @@ py::list run_sequence(const HeldSequence& held, const std::vector<py::array>& ar
 }  // namespace
 
 void register_functions(py::module_& m) {
-  py::class_<HeldSequence> type(m, "FunctionSequence");
+  py::class_<HeldSequence, std::shared_ptr<HeldSequence>> type(m, "FunctionSequence");
   type.def("run", &run_sequence, py::arg("arrays"), py::arg("order"), py::arg("first"), py::arg("rows"),
            py::arg("batches"), py::arg("steps"), py::arg("learning_rates"), py::arg("kept"));
   def_init(type, &make_sequence, py::arg("functions"));

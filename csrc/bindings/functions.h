@@ -4,9 +4,16 @@
 #include <vector>
 
 #include "bindings/convert.h"
+#include "runtime/function_sequence.h"
 #include "runtime/program.h"
 
 namespace engine::bindings {
+
+/// A sequence, and the NumPy arrays that its constant arguments point into.
+struct HeldSequence {
+  FunctionSequence sequence;
+  std::vector<py::array> constants;
+};
 
 /// ValueError unless the program is a function that takes so many arguments.
 void require_function(const Program& program, size_t arguments);

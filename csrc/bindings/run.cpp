@@ -121,7 +121,7 @@ void Run::feed(const py::object& dataset, int64_t batch_size, const std::string&
   const bool compressed = data.view().is_compressed();
   if (!workspace || workspace->executable->max_rows() < batch_size ||
       workspace->executable->compressed() != compressed) {
-    workspace = program_->lease(mode_, {compressed, batch_size, program_->device().threads()});
+    workspace = program_->lease(mode_, {compressed, batch_size, 0});
   }
   const auto scale = workspace->executable->sparse_scale();
   auto sparse = mode_ == graph::Mode::kTrain && scale ? data.sparse_rows(*scale) : nullptr;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <limits>
+#include <optional>
 
 #include "cpu/denormals.h"
 #include "cpu/dispatch.h"
@@ -52,6 +53,9 @@ class CpuDevice final : public Device {
     const int asked = threads_.load(std::memory_order_relaxed);
     return asked > 0 && has_openmp() ? asked : available_threads();
   }
+  int useful_threads(const graph::Graph& graph, int64_t rows) const override {
+    return threads_for_batch(graph, rows, std::numeric_limits<int>::max());
+  }
   void set_threads(int n) { threads_.store(n, std::memory_order_relaxed); }
 
  private:
@@ -61,6 +65,7 @@ class CpuDevice final : public Device {
     bool ran_its_time;  // the stretch ended because its time was over, and for no other reason
     ThreadPolicy::Evidence evidence;
   };
+  /// Measures the times of the outcome only where the stretch has a length, after which somebody asks for them.
   Outcome run_stretch(const ThreadPolicy::Stretch& stretch, const Schedule& schedule, const RunArguments& arguments,
                       int64_t begin, int64_t end, const std::function<bool()>& keep_going);
   bool predict_batch(ThreadContext& thread, const RunArguments& arguments, const Batch& batch) const;
@@ -130,6 +135,7 @@ CpuDevice::Outcome CpuDevice::run_stretch(const ThreadPolicy::Stretch& stretch, 
                                           const RunArguments& arguments, int64_t begin, int64_t end,
                                           const std::function<bool()>& keep_going) {
   const int64_t steps = schedule.steps();
+  const bool is_measured = stretch.length != Duration::max();
   const Clock::time_point start = Clock::now();
   // Thread 0 lowers the limit before the first barrier of a batch, and all threads read it at the end of the batch.
   // Every batch of several threads has a barrier (barriers.cpp), so all of them read the same.
@@ -137,12 +143,13 @@ CpuDevice::Outcome CpuDevice::run_stretch(const ThreadPolicy::Stretch& stretch, 
   bool ran_its_time = false;
   const auto go_on = [&] {
     if (!keep_going()) return false;
-    ran_its_time = stretch.length != Duration::max() && Clock::now() - start >= stretch.length;
+    ran_its_time = is_measured && Clock::now() - start >= stretch.length;
     return !ran_its_time;
   };
   TeamTimes times;
   const Duration sleep_time = run_team(stretch.threads, [&](const Worker& worker) {
-    const TeamTimes::Timer timer(times);
+    std::optional<TeamTimes::Timer> timer;  // it asks the system, which takes as long as a small layer
+    if (is_measured) timer.emplace(times);
     ThreadContext thread(kernels_, schedule, arguments, worker);
     for (int64_t cursor = begin; cursor < limit.load(std::memory_order_relaxed);) {
       const Batch batch = batch_at(arguments, cursor / steps);
@@ -201,8 +208,7 @@ class Batches {
 
 PredictionTeams CpuDevice::divide_prediction(const graph::Graph& graph, int64_t rows, int most_threads) const {
   // The machine is asked for its threads only where more than one is worthwhile.
-  const int useful = threads_for_batch(graph, rows, std::numeric_limits<int>::max());
-  const int most = useful == 1 ? 1 : most_threads > 0 ? most_threads : threads();
+  const int most = useful_threads(graph, rows) == 1 ? 1 : most_threads > 0 ? most_threads : threads();
   return cpu::divide_prediction(graph, rows, most);
 }
 
@@ -263,7 +269,9 @@ SparseRows CpuDevice::sparse_rows(const DatasetView& data, float scale) const {
 
 int64_t CpuDevice::first_nonfinite_row(const DatasetView& data) const {
   std::atomic<int64_t> first{data.rows};
-  run_team(threads_for_reading(data, threads()), [&](const Worker& worker) {
+  // The system is asked for threads only where more than one is worthwhile.
+  const int useful = threads_for_reading(data, std::numeric_limits<int>::max());
+  run_team(useful == 1 ? 1 : std::min(useful, threads()), [&](const Worker& worker) {
     const Range rows = worker.slice(data.rows);
     const auto type = static_cast<size_t>(data.type);
     const int64_t found = kernels_.first_nonfinite[type]({data.x, data.stride, rows});

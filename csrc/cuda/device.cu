@@ -115,6 +115,7 @@ class CudaDevice final : public Device {
     return predict(executable, arguments, {arguments.scratch});
   }
   int threads() const override { return 1; }
+  int useful_threads(const graph::Graph&, int64_t) const override { return 1; }
 
  private:
   void copy_weights(float* to, const float* from, const Variable& variable) const {

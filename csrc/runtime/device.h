@@ -29,7 +29,7 @@ struct ValueView {
 struct CompileOptions {
   bool compressed = false;  // whether the rows of the data set are compressed
   int64_t max_rows = 1;     // samples of the largest batch
-  int threads = 1;          // at most
+  int threads = 1;          // at most; 0, for `Program::lease`: as many as such a batch is worth and the device has
   /// Whether kernels may read the arguments of a function where they lie: all are float32, side by side, and vectors
   /// may be read up to a line behind their ends.
   bool arguments_in_place = false;
@@ -156,8 +156,11 @@ class Device {
   /// The same on the thread that calls, for an executable for one thread and with the scratch of the arguments.
   virtual bool predict_here(const Executable& executable, const RunArguments& arguments) = 0;
 
-  /// Threads of the next run; 1 where the device has none of its own.
+  /// Threads of the next run; 1 where the device has none of its own. It may ask the system, which takes as long as a
+  /// small layer.
   virtual int threads() const = 0;
+  /// The most threads that batches of so many rows are worth, however many the device has.
+  virtual int useful_threads(const graph::Graph& graph, int64_t rows) const = 0;
 };
 
 }  // namespace engine

@@ -50,11 +50,12 @@ class FunctionSequence {
   /// Calls all functions for each of `batches` batches. `calls` has an entry for each function.
   void run(const Data& data, const std::vector<Calls>& calls, int64_t batches) const;
 
+  /// Numbers in a result of a function.
+  int64_t result_numbers(size_t function, size_t result) const;
+
  private:
   struct Frame;
 
-  /// Numbers in a result of a function.
-  int64_t result_numbers(size_t function, size_t result) const;
   bool may_read_in_place(size_t function, const Data& data) const;
   Frame make_frame(size_t function, const Data& data, const Calls& calls) const;
 

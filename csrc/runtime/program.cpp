@@ -225,20 +225,42 @@ std::shared_ptr<const graph::Graph> Program::graph_of(Pool& pool, const Training
   return pool.graphs.emplace(mode, std::move(built)).first->second;
 }
 
-std::shared_ptr<Workspace> Program::lease_function(bool arguments_in_place) {
-  return lease(graph::Mode::kFunction, {false, model_.spec().batch, device_.threads(), arguments_in_place});
+int Program::threads_for(Pool& pool, const TrainingSpec* training, graph::Mode mode, int64_t rows) const {
+  const std::pair<graph::Mode, int64_t> key{mode, rows};
+  int useful = 0;
+  {
+    const std::lock_guard<std::mutex> state(short_lock());
+    const auto found = pool.useful_threads.find(key);
+    if (found != pool.useful_threads.end()) useful = found->second;
+  }
+  if (useful == 0) {
+    useful = device_.useful_threads(*graph_of(pool, training, mode), rows);
+    const std::lock_guard<std::mutex> state(short_lock());
+    if (is_full(pool.useful_threads, key)) pool.useful_threads.clear();
+    pool.useful_threads[key] = useful;
+  }
+  return useful == 1 ? 1 : std::min(useful, device_.threads());
 }
 
-std::shared_ptr<Workspace> Program::lease(graph::Mode mode, const CompileOptions& options) {
-  const Key key{mode, options.compressed, options.max_rows, options.threads, options.arguments_in_place};
+std::shared_ptr<Workspace> Program::lease_function(bool arguments_in_place) {
+  return lease(graph::Mode::kFunction, {false, model_.spec().batch, 0, arguments_in_place});
+}
+
+std::shared_ptr<Workspace> Program::lease(graph::Mode mode, const CompileOptions& asked) {
   std::shared_ptr<Pool> pool;
   std::shared_ptr<const TrainingSpec> training;
-  std::unique_ptr<Workspace> workspace;
-  std::shared_ptr<const Executable> executable;
   {
     const std::lock_guard<std::mutex> state(short_lock());
     pool = pool_;
     training = training_;
+  }
+  CompileOptions options = asked;
+  if (options.threads == 0) options.threads = threads_for(*pool, training.get(), mode, options.max_rows);
+  const Key key{mode, options.compressed, options.max_rows, options.threads, options.arguments_in_place};
+  std::unique_ptr<Workspace> workspace;
+  std::shared_ptr<const Executable> executable;
+  {
+    const std::lock_guard<std::mutex> state(short_lock());
     const auto compiled = pool->executables.find(key);
     if (compiled != pool->executables.end()) executable = compiled->second.lock();
     const auto free = pool->free.find(key);

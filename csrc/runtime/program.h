@@ -85,6 +85,7 @@ class Program {
   /// What was built for one training, so that it can be used again. Guarded by `short_lock`.
   struct Pool {
     Graphs graphs;
+    std::map<std::pair<graph::Mode, int64_t>, int> useful_threads;  // by mode and rows of a batch
     std::map<Key, std::vector<std::unique_ptr<Workspace>>> free;
     std::map<Key, std::weak_ptr<const Executable>> executables;  // of all workspaces: those of a key share one
     int64_t kept = 0;                                            // scratch floats of all workspaces in `free`
@@ -92,6 +93,8 @@ class Program {
 
   void set_state(std::shared_ptr<OptimizerState> state, const OptimizerSpec& optimizer);
   std::shared_ptr<const graph::Graph> graph_of(Pool& pool, const TrainingSpec* training, graph::Mode mode) const;
+  /// The threads for batches of so many rows: as many as they are worth and the device has.
+  int threads_for(Pool& pool, const TrainingSpec* training, graph::Mode mode, int64_t rows) const;
 
   Device& device_;
   graph::Model model_;

@@ -1,6 +1,6 @@
 """The compiled engine. Only `engine._core_interface.cpp` imports this module."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from threading import Thread
@@ -362,6 +362,88 @@ class Totals:
     def samples(self) -> int: ...
 
 @final
+class StepCall:
+    """A step of a user on one batch, prepared once: a call only looks up pointers.
+
+    Args:
+        sequence: the functions of the step.
+        read: the numbers of the arguments that the functions read, in the order of the arrays of the sequence.
+        optimizers: for each function the optimizer that steps weights in it, or None.
+        draws: for each function whether it draws random numbers.
+        next_draw: returns the number of the next draw.
+        checks: pairs of the number of an argument and a function that raises for wrong numbers in it.
+        results: (function, result, shape, dtype), with None for float32, in any structure of lists, tuples and dicts.
+        tensor: the class of the arrays that are returned, a subclass of np.ndarray.
+    """
+
+    def __init__(
+        self,
+        sequence: FunctionSequence,
+        read: Sequence[int],
+        optimizers: Sequence[Any],
+        draws: Sequence[bool],
+        next_draw: Callable[[], int],
+        checks: Sequence[tuple[int, Callable[[Any], object]]],
+        results: Any,
+        tensor: type,
+    ) -> None: ...
+    def run(self, arrays: Sequence[NDArray[Any]]) -> Any:
+        """Runs the step, and returns new arrays in the structure of the results.
+
+        Raises ValueError, or what a check raises, for wrong arguments. No weight has changed then.
+        """
+
+@final
+class Form:
+    """What a compiled function depends on: shapes and dtypes of arrays, the structure around them, and other arguments."""
+
+    @property
+    def arrays(self) -> list[NDArray[Any]]:
+        """The arrays in the arguments, in the order of `engine.tree.flatten`; floats are arrays, too."""
+    @property
+    def key(self) -> bytes:
+        """Equal for calls of equal forms, as long as both forms live."""
+
+@final
+class CallTable:
+    """The compiled calls of a function of the user, by the form of their arguments.
+
+    Args:
+        open_recorder: a context variable, not None while gradient tapes record.
+        current: a context variable, not None while a function is traced.
+        of_thread: its attribute `traces` holds the traces of this thread.
+        prepare: called before a call where there are such traces.
+        sorted: returns keys of a dict in their order.
+        most: how many calls are kept, those that came last.
+    """
+
+    def __init__(
+        self,
+        open_recorder: ContextVar[Any],
+        current: ContextVar[Any],
+        of_thread: Any,
+        prepare: Callable[[], object],
+        sorted: Callable[[Iterable[Any]], list[Any]],
+        most: int,
+    ) -> None: ...
+    def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Returns the results of a call; NotImplemented if nothing is compiled for it, or it must not run now."""
+    def form(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Form:
+        """Returns the form of a call."""
+    def add(
+        self, form: Form, step: Any, dependencies: tuple[list[Any], list[object]], call: StepCall | None
+    ) -> None:
+        """Keeps a step for calls of this form, as long as the versions in `dependencies` have these states.
+
+        The method `run_once` of the step runs it where `call` is None.
+        """
+    def clear(self) -> None:
+        """Forgets all calls."""
+    @property
+    def last(self) -> Any:
+        """The step of the last call; None if there is none."""
+
+@final
 class FunctionSequence:
     """Functions that are called one after the other for each batch of some arrays.
 
@@ -642,6 +724,17 @@ class Program:
     ) -> Run:
         """Lease scratch memory for one pass over `data`. The order of rows is keyed by (seed, stream); "batches"
         changes it within each batch alone."""
+    def run_batch(
+        self,
+        mode: Literal["train", "evaluate"],
+        x: NDArray[Any],
+        y: NDArray[Any],
+        learning_rates: NDArray[np.float64] | None = None,
+    ) -> Totals | None:
+        """Runs one batch, and returns its totals.
+
+        None, and nothing has changed, if an array is not one that the core reads as it is, or holds a number that is not finite.
+        """
     @overload
     def predict(
         self,

@@ -309,6 +309,11 @@ def _capped_steps(steps: int | None, available: int | None) -> int | None:
     return limit
 
 
+def _limits_steps() -> bool:
+    """Returns whether there is a limit of the number of batches."""
+    return _Limits.steps is not None
+
+
 def _limit_of(variable: str) -> int | None:
     """Returns the limit in an environment variable; None without one."""
     text = os.environ.get(variable)

@@ -28,6 +28,15 @@ _OF_PYTHON: dict[type, type[np.generic]] = {
 }
 
 
+# The dtypes that arrays keep as they are, and those among them of real floats. Almost all arrays have one of them, and what
+# follows decides for others takes longer than NumPy does for a small array.
+_KEPT = frozenset(map(np.dtype, "?bBhHiIlLqQefdFD"))
+_FLOATS = frozenset(map(np.dtype, "efd"))
+_FLOAT32 = np.dtype(np.float32)
+# The classes of operands whose result is float32 if all arrays among them are.
+_BESIDE_FLOAT32 = frozenset((np.ndarray, float, int))
+
+
 def standard(dtype: DTypeLike | type | None) -> np.dtype[Any]:
     """`dtype` in the native byte order, float32 for None; Python's types are 32-bit, as in Keras.
 
@@ -36,6 +45,8 @@ def standard(dtype: DTypeLike | type | None) -> np.dtype[Any]:
     Raises:
         ValueError: for a dtype that is none of bool, integers, float16 to float64, complex64 and complex128.
     """
+    if isinstance(dtype, np.dtype) and dtype in _KEPT:
+        return dtype
     requested: Any = np.float32 if dtype is None else name_of_dtype(dtype)
     if isinstance(dtype, type):
         requested = _OF_PYTHON.get(dtype, dtype)
@@ -66,6 +77,8 @@ def as_array(x: Any, dtype: DTypeLike | None = None) -> Array:
         ValueError: for a dtype that Keras has not, such as object.
         OverflowError: for integers of Python beyond int32, where `dtype` is None.
     """
+    if type(x) is np.ndarray and dtype is None and x.dtype in _KEPT:
+        return x
     if dtype is not None:
         return (
             np.asarray(x).astype(standard(dtype), copy=False) if _typed(x) else np.asarray(x, standard(dtype))
@@ -107,15 +120,38 @@ def common(*operands: Any, least_dtype: Any = None) -> list[Any]:
         *operands: arrays, or what NumPy makes one of.
         least_dtype: `float` for results of floats.
     """
+    first = operands[0]
+    if type(first) is np.ndarray and first.dtype in _FLOATS and _have_dtype(operands, first.dtype):
+        return list(operands)
+    kinds_of_operands = set(map(type, operands))
+    if np.ndarray in kinds_of_operands and kinds_of_operands <= _BESIDE_FLOAT32:
+        arrays = [operand for operand in operands if type(operand) is np.ndarray]
+        if _have_dtype(arrays, _FLOAT32):
+            return [operand if type(operand) is np.ndarray else _as_float32(operand) for operand in operands]
     kinds = [operand if _python(operand) else as_array(operand) for operand in operands]
     dtype = result_type(*kinds, *([] if least_dtype is None else [least_dtype]))
     return [as_array(operand).astype(dtype, copy=False) for operand in kinds]
 
 
+def _as_float32(number: float) -> Array:
+    """Returns what `as_array` does for a number of Python, as float32."""
+    if type(number) is int:
+        return np.array(number, np.int32).astype(np.float32)
+    return np.array(number, np.float32)
+
+
+def _have_dtype(operands: Sequence[Any], dtype: np.dtype[Any]) -> bool:
+    """Returns whether all operands are arrays of one dtype."""
+    for operand in operands:  # noqa: SIM110 # `all` of a generator takes twice as long
+        if type(operand) is not np.ndarray or operand.dtype is not dtype:
+            return False
+    return True
+
+
 def floats(x: Any) -> Array:
     """`x` as an array of floats or complex numbers; integers become float32."""
     array = as_array(x)
-    return array.astype(floating(array.dtype), copy=False)
+    return array if array.dtype in _FLOATS else array.astype(floating(array.dtype), copy=False)
 
 
 def copied(result: Any) -> Array:

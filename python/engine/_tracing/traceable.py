@@ -8,9 +8,14 @@ from collections.abc import Callable, Iterable, MutableMapping
 from types import FunctionType
 from typing import Any, TypeVar
 
+import numpy as np
+
 from engine._base.tensor_like import open_recorder
 from engine._tracing.dispatch import can_record, computes_arrays, implementation
 from engine._tracing.symbolic import apply, contains_symbolic, current
+
+# Classes of arguments that are no symbols, and hold none.
+_PLAIN = frozenset((np.ndarray, float, int, bool, str, type(None), np.float32, np.float64))
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -29,6 +34,14 @@ def traceable(function: _Function, always: bool = False, prefix: str = "") -> _F
 
     @functools.wraps(function)
     def recorded_or_computed(*args: Any, **kwargs: Any) -> Any:
+        # Without a tape nothing of these classes is recorded, and that is seen at once.
+        if (
+            not always
+            and _PLAIN.issuperset(map(type, args))
+            and (not kwargs or _PLAIN.issuperset(map(type, kwargs.values())))
+            and open_recorder.get() is None
+        ):
+            return function(*args, **kwargs)
         if contains_symbolic(args) or (kwargs and contains_symbolic(kwargs)):
             return apply(name, args, kwargs)
         if always and not (_is_traced() and _has_fixed_seed(function, args, kwargs)):

@@ -80,6 +80,11 @@ class Dependencies:
             self._states[place] = version.state
 
     @property
+    def versions_and_states(self) -> tuple[list[Version], list[object]]:
+        """The versions, and the state that each had, as the core compares them."""
+        return self._versions, self._states
+
+    @property
     def are_unchanged(self) -> bool:
         """Whether none of them has changed."""
         return [*map(_state_of, self._versions)] == self._states

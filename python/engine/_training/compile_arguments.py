@@ -598,11 +598,17 @@ class Compiled:
 
     def _values(self, totals: Totals) -> list[float]:
         """Returns loss and metrics in the order of `names`, and sets the states of the metrics, so that `result` agrees."""
-        sums = [totals.loss_sum, *(totals.output_losses[output] for output in self._shown)]
-        values, states = [totals.loss], iter(totals.metrics)
-        values += [loss_sum / totals.samples if totals.samples else 0.0 for loss_sum in sums[1:]]
+        samples = totals.samples
+        sums = [totals.loss_sum]
+        if self._shown:
+            output_losses = totals.output_losses
+            sums += [output_losses[output] for output in self._shown]
+        values: list[float] = [loss_sum / samples if samples else 0.0 for loss_sum in sums]
         for mean, total in zip(self._loss_metrics, sums, strict=True):
-            mean._set_sums(total, totals.samples)
+            mean._set_sums(total, samples)
+        if not self._results:
+            return values
+        states = iter(totals.metrics)
         for (metric, core_metric, calls_result), entry in zip(self._results, self._entries, strict=True):
             if core_metric is not None:
                 core_metric._load_state(state := np.array(next(states)), self._widths[entry.output])

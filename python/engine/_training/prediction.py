@@ -28,6 +28,11 @@ from engine.callbacks import CallbackList
 WORK = 4 * 10**9
 
 
+def most_rows_at_once(program: Program) -> int:
+    """Returns the most rows in one call of the core."""
+    return WORK // max(program.weight_floats, 1)
+
+
 def target_for(out: object, output_shape: Shape, rows: Rows | LazyRows) -> Float32:
     """Returns the array (n, outputs) to which the core writes a result that the user wants in `out`.
 
@@ -144,7 +149,7 @@ class CorePredictor:
 
     def steps(self, batch_by_batch: bool) -> Iterator[tuple[int, Callable[[], Any]]]:
         """Yields for each step how many batches are done after it, and what computes their outputs."""
-        most_rows = WORK // max(self._program.weight_floats, 1)
+        most_rows = most_rows_at_once(self._program)
         if isinstance(self._rows, LazyRows):
             most_rows = min(most_rows, self._rows.per_block)
         at_once = 1 if batch_by_batch or self._joins_samples else max(1, most_rows // self._batch_size)

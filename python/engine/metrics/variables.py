@@ -34,8 +34,9 @@ class MetricVariable(StoredArray):
 
     def assign(self, value: ArrayLike) -> None:
         """Sets the variable to `value`, which is broadcast to its shape."""
-        new = np.array(value, self.dtype)
-        self._value = new if new.shape == self.shape else np.broadcast_to(new, self.shape).copy()
+        before = self._value
+        new = np.array(value, before.dtype)
+        self._value = new if new.shape == before.shape else np.broadcast_to(new, before.shape).copy()
 
     def __repr__(self) -> str:
         return f"Variable({self.value!r})"

@@ -24,6 +24,7 @@ Data, training and predictions:
 - `input_data` and `output_data`: what users give for inputs and outputs; `structures`: the lists, tuples and dicts in which
   they give and get several of them;
 - `execution`: how batches are run, by the core or by steps of users, and the data for both;
+- `batches_at_once`: what `train_on_batch` and `test_on_batch` do for arrays that the core reads as they are;
 - `compiled_steps`: training steps of users, which the core runs; `compiled_functions`: `engine.function`, in the same way;
 - `functions`: the programs that compute what gradient tapes have recorded;
 - `predictions`: what `predict` and calls on arrays compute; `layer_by_layer`: calls that the program can't compute.

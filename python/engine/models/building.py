@@ -26,6 +26,8 @@ from engine._data.exact_integers import Reading
 from engine._data.several_arrays import inputs_in
 from engine._tracing.symbolic import outside_of_traces
 from engine._training.compile_arguments import Compiled
+from engine._training.fit_arguments import BATCH_SIZE
+from engine._training.prediction import most_rows_at_once
 from engine.layers import Embedding, InputLayer, Layer
 from engine.layers.leaf import Leaf
 from engine.layers.nodes import NodeLeaf
@@ -39,6 +41,7 @@ from engine.models.own_call import Body, dtypes_of_outputs, wiring_of
 from engine.models.programs_by_shape import LowerForShape, ProgramsByShape, known_inputs
 from engine.models.stack import (
     Lowered,
+    computes_whole_batches,
     first_uses,
     lowered,
     masked_losses,
@@ -190,6 +193,10 @@ def _built_with(
     readings = readings_of_inputs(network, [each.dtype for each in forms])
     strings = any(each.dtype == "string" for each in forms) or _reads_strings(network.leaves)
     unknown = model._body is not None and not forms
+    draws = any((each["kind"] == "random" and "seed" in each) or each.get("training") for each in operations)
+    rows_at_once = BATCH_SIZE
+    if program is not None and not (draws or program.joins_samples or computes_whole_batches(network)):
+        rows_at_once = max(BATCH_SIZE, most_rows_at_once(program))
     built = BuiltGraph(
         **graph.definition,
         network=network,
@@ -207,9 +214,8 @@ def _built_with(
         takes_strings=strings,
         reads_values=strings or unknown or any(each is not Reading.NUMBERS for each in readings),
         penalised=[layer for layer in network.layers if layer.activity_regularizer is not None],
-        draws=any(
-            (each["kind"] == "random" and "seed" in each) or each.get("training") for each in operations
-        ),
+        rows_at_once=rows_at_once,
+        draws=draws,
         predicts_whole_batches=program is not None and program.joins_samples,
     )
     if compiled is not None:

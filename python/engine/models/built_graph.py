@@ -101,6 +101,8 @@ class BuiltGraph(LayerGraph):
     """The layers with a penalty on their outputs."""
     draws: bool = False
     """Whether predictions depend on random numbers."""
+    rows_at_once: int = 0
+    """The most samples that `predict` may compute in one call of the core, whatever a batch is."""
     predicts_whole_batches: bool = False
     """Whether predictions can't be computed in parts, as they combine samples or change weights."""
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, overload
 
-import numpy as np
-
 from engine import tree
-from engine._base.locks import Lock, Order
-from engine._base.tensor_like import Tensor, open_recorder
+from engine._base.tensor_like import open_recorder
+from engine._core_interface.cpp import CallTable
 from engine._tracing.errors import (
     CannotRecordError,
     NeedsValuesError,
@@ -21,7 +18,7 @@ from engine._tracing.errors import (
     line_of_error,
     text_with_line,
 )
-from engine._tracing.lazy import prepare_for_change
+from engine._tracing.lazy import of_thread, prepare_for_change
 from engine._tracing.symbolic import current
 from engine._tracing.versions import Versioned
 from engine.models.compiled_steps import CompiledStep, refused, warn_of_python
@@ -48,16 +45,16 @@ class CompiledFunction:
         self.python_function = python_function
         self.refusal: Exception | None = None
         """Why the function runs as it is written; None if it is compiled, or wasn't called yet."""
-        self._compiled: OrderedDict[Any, tuple[CompiledStep, Any]] = OrderedDict()
-        self._last: CompiledStep | None = None
-        self._table = Lock("the forms of a compiled function", Order.FUNCTIONS)
+        self._calls = CallTable(
+            open_recorder, current, of_thread, prepare_for_change, tree._sorted, _MOST_FORMS
+        )
         self._reduces_retracing = reduce_retracing
+        self._forms: dict[Any, None] = {}  # for which it was recorded, as far as a warning needs them
         # By forms without lengths: the shapes for which the function was recorded, the axes of which it was tried to record
         # any length, and what was recorded so.
         self._shapes: dict[Any, list[list[tuple[int, ...]]]] = {}
         self._tried: dict[Any, set[VaryingAxes]] = {}
         self._of_any_length: dict[Any, list[AnyLength]] = {}
-        self._has_told_of_forms = False
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """Returns the function as a method of an object."""
@@ -65,38 +62,32 @@ class CompiledFunction:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Calls the function."""
+        result = self._calls.call(args, kwargs)
+        return self._called_anew(args, kwargs) if result is NotImplemented else result
+
+    def _called_anew(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Does a call for which nothing is compiled."""
         recorded_by_another = open_recorder.get() is not None or current.get() is not None
         if recorded_by_another or self.refusal is not None:
             return self.python_function(*args, **kwargs)
         prepare_for_change()
-        given, arrays = (args, kwargs), list[Any]()
-        key = _form(args, arrays), _form(kwargs, arrays) if kwargs else None
-        known = self._compiled.get(key)
-        if known is None or not known[0].dependencies.are_unchanged:
-            others = [leaf for leaf in tree.flatten(given) if not _is_array(leaf)]
-            read = [each for each in others if isinstance(each, Versioned)]
-            try:
-                step = self._recorded(given, key, arrays, read)
-            except Exception as error:
-                if not refused(error):
-                    raise
-                result = self._in_python(error, args, kwargs)
-                self.refusal = error
-                warn_of_python(
-                    self.python_function.__qualname__, error, "leave out `keras.function` to ask for that"
-                )
-                return result
-            known = step, others  # what the key knows by its `id` must not be another object later
-            self._tell_of_forms(key)
-        step = known[0]
-        if step is not self._last:
-            self._last = step
-            with self._table.held():
-                self._compiled[key] = known
-                self._compiled.move_to_end(key)
-                while len(self._compiled) > _MOST_FORMS:
-                    self._compiled.popitem(last=False)
-        return _as_results(step.run_once(arrays))
+        given, form = (args, kwargs), self._calls.form(args, kwargs)
+        read = [leaf for leaf in tree.flatten(given) if isinstance(leaf, Versioned) and not is_array(leaf)]
+        try:
+            step = self._recorded(given, form.arrays, read)
+        except Exception as error:
+            if not refused(error):
+                raise
+            result = self._in_python(error, args, kwargs)
+            self.refusal = error
+            self._calls.clear()
+            warn_of_python(
+                self.python_function.__qualname__, error, "leave out `keras.function` to ask for that"
+            )
+            return result
+        self._calls.add(form, step, step.dependencies.versions_and_states, step.call)
+        self._tell_of_forms(given)
+        return step.run_once(form.arrays)
 
     def explained(self, threads: int) -> str:
         """Returns what the core computes in a call like the last one, for `engine.utils.explain_batch`.
@@ -107,22 +98,22 @@ class CompiledFunction:
         Raises:
             ValueError: if nothing is compiled.
         """
-        if not self._compiled:
+        step: CompiledStep | None = self._calls.last
+        if step is None:
             reason = "was not called yet" if self.refusal is None else f"can't be compiled: {self.refusal}"
             msg = f"{self.python_function.__qualname__} {reason}"
             raise ValueError(msg)
-        step, _ = next(reversed(self._compiled.values()))
         return step.explained(threads)
 
-    def _recorded(self, given: Any, key: Any, arrays: list[Any], read: list[Any]) -> CompiledStep:
+    def _recorded(self, given: Any, arrays: list[Any], read: list[Any]) -> CompiledStep:
         """Returns the function recorded for a form of arguments."""
-        from engine.models.function_forms import without_lengths
+        from engine.models.function_forms import form_of, without_lengths
 
         def called(symbols: list[Any]) -> Any:
             return self._called(given, symbols)
 
         if self._reduces_retracing and arrays:
-            shapes, form = [array.shape for array in arrays], without_lengths(key)
+            shapes, form = [array.shape for array in arrays], without_lengths(form_of(*given))
             for any_length in self._recorded_for_any_length(called, form, arrays):
                 length = any_length.length_in(shapes)
                 if length is not None:
@@ -158,19 +149,21 @@ class CompiledFunction:
                 warnings.warn(msg, UserWarning, stacklevel=4)
         return known
 
-    def _tell_of_forms(self, key: Any) -> None:
-        """Warns once that the function has been recorded for many forms of arguments."""
-        if self._has_told_of_forms or self._reduces_retracing or len(self._compiled) < _MANY_FORMS - 1:
+    def _tell_of_forms(self, given: Any) -> None:
+        """Warns once that the function has been recorded for many forms of arguments, the last of which has been given."""
+        if self._reduces_retracing or len(self._forms) >= _MANY_FORMS:
             return
-        from engine.models.function_forms import what_varies
+        from engine.models.function_forms import form_of, what_varies
 
-        self._has_told_of_forms = True
-        varies = what_varies(self.python_function, [*self._compiled, key])
+        self._forms[form_of(*given)] = None
+        if len(self._forms) < _MANY_FORMS:
+            return
+        varies = what_varies(self.python_function, list(self._forms))
         msg = (
             f"{self.python_function.__qualname__} has been recorded {_MANY_FORMS} times, once for each form of its arguments, and "
             f"each of these calls was slow. {varies}"
         )
-        warnings.warn(msg, UserWarning, stacklevel=3)
+        warnings.warn(msg, UserWarning, stacklevel=4)
 
     def _in_python(self, refusal: Exception, args: Any, kwargs: Any) -> Any:
         """Calls the function as it is written, after it could not be recorded.
@@ -189,41 +182,15 @@ class CompiledFunction:
     def _called(self, given: Any, symbols: list[Any]) -> Any:
         """Calls the function with symbols in the place of arrays."""
         following = iter(symbols)
-        args, kwargs = tree.map_structure(lambda leaf: next(following) if _is_array(leaf) else leaf, given)
+        args, kwargs = tree.map_structure(lambda leaf: next(following) if is_array(leaf) else leaf, given)
         return self.python_function(*args, **kwargs)
 
 
-def _is_array(value: Any) -> bool:
+def is_array(value: Any) -> bool:
+    """Returns whether an argument is an array, whose numbers are read anew in each call, or a float, which is one."""
     return isinstance(value, float) or (
         hasattr(value, "__array__") and not hasattr(value, "_owner_and_number")
     )
-
-
-def _form(value: Any, arrays: list[Any]) -> Any:
-    """Returns what a compiled function depends on, and appends the arrays in `value` to `arrays`.
-
-    It depends on shapes and dtypes of arrays, on the lists, tuples and dicts around them, and on all other arguments.
-    """
-    if type(value) is np.ndarray:
-        arrays.append(value)
-        return value.shape, value.dtype
-    if isinstance(value, (list, tuple)):
-        return (type(value), *[_form(each, arrays) for each in value])
-    if isinstance(value, dict) and tree.is_nested(value):  # a dict of another class is an argument as it is
-        names = list(value) if isinstance(value, OrderedDict) else tree._sorted(value)  # as in `tree.flatten`
-        return (type(value), *[(name, _form(value[name], arrays)) for name in names])
-    if _is_array(value):
-        array = np.asarray(value)
-        arrays.append(array)
-        return array.shape, array.dtype
-    return (type(value), value) if isinstance(value, (bool, int, str, bytes, type(None))) else id(value)
-
-
-def _as_results(value: Any) -> Any:
-    """Returns arrays with the methods of tensors, in the structure of the results."""
-    if isinstance(value, np.ndarray):
-        return value.view(Tensor)
-    return tree.map_structure(_as_results, value) if isinstance(value, (list, tuple, dict)) else value
 
 
 @overload

@@ -20,7 +20,14 @@ from numpy.typing import NDArray
 from engine import tree
 from engine._base.random_state import next_key, related_seed
 from engine._base.tensor_like import Tensor, open_recorder
-from engine._core_interface.cpp import ContextValue, Float32, FunctionSequence, Program, WeightArray
+from engine._core_interface.cpp import (
+    ContextValue,
+    Float32,
+    FunctionSequence,
+    Program,
+    StepCall,
+    WeightArray,
+)
 from engine._data.exact_integers import ExactIntegers
 from engine._data.index_ranges import IndexRange
 from engine._data.sources import Samples
@@ -32,7 +39,7 @@ from engine._tracing.trace import Input, OfWeight, Origin, TracedArray
 from engine._tracing.versions import Dependencies, Versioned
 from engine._training.draws import draw_position, drawing_from
 from engine._training.fit_arguments import BATCH_SIZE
-from engine._training.step_batches import ArrayPass, StepArrays, Stretch, batches_of, readable_by_core
+from engine._training.step_batches import ArrayPass, StepArrays, Stretch, batches_of
 from engine.metrics import Mean
 from engine.metrics.metric import in_core
 from engine.models.functions import FunctionLowering, Request
@@ -313,10 +320,6 @@ class CompiledStep:
         pairs = [self._compiled(number, *each) for number, each in reversed([*enumerate(capture.segments)])]
         pairs.reverse()
         self._segments = [segment for segment, _ in pairs]
-        # Whether something depends on how many batches there were. Else all of them have these counts and rates.
-        self._counts = any(segment.optimizer is not None or segment.draws for segment in self._segments)
-        self._ones: list[Int64] = [np.ones(1, np.int64) for _ in self._segments]
-        self._no_rates: list[Float64] = [np.zeros(1) for _ in self._segments]
         self._sequence = FunctionSequence([(segment.program, arguments) for segment, arguments in pairs])
         self._kept = list(self._segment_results_in([self._logs, *self._metric_calls]))
         self._kept_places = list(dict.fromkeys((each.segment, each.number) for each in self._kept))
@@ -324,6 +327,8 @@ class CompiledStep:
         metrics = [each.metric for each in self._metric_calls]
         # Whether metrics may get all batches of a stretch at once; one that is called twice in a step must not.
         self._adds_up = len(set(map(id, metrics))) == len(metrics) and all(map(_adds_up, self._metric_calls))
+        self.call = self._prepared_call()
+        """What runs the step on one batch, in the core; None where Python has to look at the results."""
 
     def _stand_in(self, value: Any) -> Any:
         """Returns what stands for a recorded array until the step has run: where its numbers will be. Other values stay."""
@@ -404,14 +409,27 @@ class CompiledStep:
         """The most batches of a stretch, as all results of a stretch are in memory at once."""
         return max(1, _MOST_NUMBERS // max(1, self._numbers_kept))
 
+    def _prepared_call(self) -> StepCall | None:
+        form = _form_of_results(self._logs)
+        distinct = len(self._kept) == len(self._kept_places)
+        if self._metric_calls or form is None or not distinct:
+            return None
+        return StepCall(
+            self._sequence,
+            self._read,
+            [segment.optimizer for segment in self._segments],
+            [segment.draws for segment in self._segments],
+            _next_draw,
+            [(number, limits.check) for number, limits in self._limits],
+            form,
+            Tensor,
+        )
+
     def run_once(self, arrays: list[Any]) -> Any:
         """Runs the step on one batch of arrays, which may have different lengths, and returns what the step returns."""
-        if self._counts or self._limits or self._metric_calls or type(self._logs) is not _SegmentResult:
-            return self.run(Stretch.of_batch(arrays))
-        read = [readable_by_core(arrays[number]) for number in self._read]
-        ones, rates = self._counts_and_rates(1)
-        (found,) = self._sequence.run(read, None, 0, 0, 1, ones, rates, self._kept_places)
-        return self._logs.of_batch(found, 0)
+        if self.call is not None:
+            return self.call.run(arrays)
+        return _as_tensors(self.run(Stretch.of_batch(arrays)))
 
     def run(self, stretch: Stretch) -> Any:
         """Runs the step on each batch of a stretch, and returns the logs of the last one.
@@ -452,8 +470,6 @@ class CompiledStep:
 
         An optimizer that steps several times in a batch counts each of these steps, and has a learning rate for each.
         """
-        if batches == 1 and not self._counts:
-            return self._ones, self._no_rates
         steps: list[Int64] = [np.ones(batches, np.int64) for _ in self._segments]
         rates: list[Float64] = [np.zeros(batches) for _ in self._segments]
         by_optimizer = dict[int, list[int]]()
@@ -471,7 +487,7 @@ class CompiledStep:
         ]
         for batch in range(batches):
             for number in drawing:
-                steps[number][batch] = next_key()[1] + 1
+                steps[number][batch] = _next_draw()
         return steps, rates
 
 
@@ -658,6 +674,31 @@ def _filled(function: Callable[[Any], Any], value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return sequence_like(value, (_filled(function, each) for each in value))
     return value
+
+
+def _form_of_results(value: Any) -> Any:
+    """Returns results of segments, at any depth of lists, tuples and dicts, as `StepCall` reads them; None for others."""
+    if isinstance(value, _SegmentResult):
+        return (*value[:3], None if value.dtype == "float32" else value.dtype)
+    if type(value) is dict:
+        entries = {name: _form_of_results(each) for name, each in value.items()}
+        return None if None in entries.values() else entries
+    if type(value) in (list, tuple):
+        parts = [_form_of_results(each) for each in value]
+        return None if None in parts else type(value)(parts)
+    return None
+
+
+def _as_tensors(value: Any) -> Any:
+    """Returns arrays with the methods of tensors, in the structure of the results."""
+    if isinstance(value, np.ndarray):
+        return value.view(Tensor)
+    return tree.map_structure(_as_tensors, value) if isinstance(value, (list, tuple, dict)) else value
+
+
+def _next_draw() -> int:
+    """Returns the number of the next random draw."""
+    return next_key()[1] + 1
 
 
 def _arrays_of(change: _Change) -> list[RecordedArray]:

@@ -132,6 +132,8 @@ class Execution(ABC):
         """Returns logs as `evaluate` does: as a dict, or in the order of `names`, or the one that there is."""
         if as_dict:
             return logs
+        if len(logs) == 1:
+            return next(iter(logs.values()))
         names = [name for name in self.names if name in logs]
         values = [logs[name] for name in [*names, *(name for name in logs if name not in names)]]
         return values[0] if len(values) == 1 else values

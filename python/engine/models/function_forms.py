@@ -12,17 +12,35 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from engine import tree
 from engine._tracing.errors import CannotRecordError
 from engine._tracing.extents import SAMPLES, Extent, FullShape
 from engine._tracing.lazy import RecordedArray, shape_for_samples
 from engine._tracing.recordings import Recording, recording
 from engine._tracing.trace import Computed, Input, Node, Origin, TracedArray
+from engine.models.compiled_functions import is_array
 from engine.models.functions import concrete_fields
 
 Shape = tuple[int, ...]
 
 # The most forms of an argument that a warning lists.
 _MOST_LISTED = 4
+
+
+def form_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Returns the form of a call, as people are told of it. Compiled calls are found by the core's own key of it."""
+    return _form(args), _form(kwargs) if kwargs else None
+
+
+def _form(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return (type(value), *map(_form, value))
+    if isinstance(value, dict) and tree.is_nested(value):  # a dict of another class is an argument as it is
+        return (type(value), *((name, _form(each)) for name, each in value.items()))
+    if is_array(value):
+        array = np.asarray(value)
+        return array.shape, array.dtype
+    return (type(value), value) if isinstance(value, (bool, int, str, bytes, type(None))) else id(value)
 
 
 def without_lengths(form: Any) -> Any:

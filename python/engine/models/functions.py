@@ -80,6 +80,7 @@ class Request:
         results: the origins of the results, with the new indices.
         constants: those of formulas, one after the other; empty before `key` is called.
         private: the owners of weights of which the trace keeps earlier values.
+        owners: those of the weights that are read, which the key knows by their `id`; empty before `key` is called.
     """
 
     def __init__(self, trace: LazyTrace, origins: Sequence[Origin]) -> None:
@@ -103,6 +104,8 @@ class Request:
         self._new_entries = {index: new for new, index in enumerate(self.entries)}
         self._new_inputs = {index: new for new, index in enumerate(self.inputs)}
         self.results = [self.renumbered(origin) for origin in origins]
+        self._origins = origins
+        self.owners: list[Any] = []
         self.constants: list[float] = []
         self.private = tuple(trace.earlier)
 
@@ -125,12 +128,13 @@ class Request:
     def key(self) -> tuple[Any, ...]:
         """Returns the structure of the request: requests with equal keys can share a function.
 
-        The constants of formulas are not a part of it. They are appended to `constants`.
+        The constants of formulas are not a part of it. They are appended to `constants`, and objects that it knows by their
+        `id` to `owners`. It is made of plain tuples, which are hashed and compared without Python code.
         """
         found: list[Any] = [tuple(self.trace.arguments[index].shape for index in self.inputs)]
         for index in self.entries:
             entry = self.trace.entries[index]
-            inputs = tuple((self.renumbered(origin), shape) for origin, shape in entry.inputs)
+            inputs = tuple([(self._key_of(origin), shape) for origin, shape in entry.inputs])
             if isinstance(entry, Use):
                 found.append(
                     (
@@ -144,7 +148,15 @@ class Request:
                 continue
             fields = tuple((name, self._frozen(entry, name)) for name in entry.fields)
             found.append((entry.kind, inputs, entry.shape, fields))
-        return (*found, tuple(self.results), tuple(map(id, self.private)))
+        return (*found, tuple(map(self._key_of, self._origins)), tuple(map(id, self.private)))
+
+    def _key_of(self, origin: Origin) -> Any:
+        if isinstance(origin, Computed):
+            return self._new_entries[origin.entry], origin.output
+        if isinstance(origin, Input):
+            return self._new_inputs[origin.number]
+        self.owners.append(origin.owner)
+        return "weight", id(origin.owner), origin.number
 
     def _frozen(self, entry: Node, name: str) -> Any:
         value = entry.fields[name]
@@ -186,7 +198,7 @@ def masks(trace: LazyTrace, arrays: Sequence[TracedArray]) -> list[bool]:
     if known is None or not known[2].are_unchanged:
         try:
             lowering = FunctionLowering(request, (), Dependencies())
-            known = lowering.masked, lowering.kept_alive, lowering.dependencies
+            known = lowering.masked, [*lowering.kept_alive, *request.owners], lowering.dependencies
         except (
             TypeError,
             ValueError,
@@ -232,12 +244,16 @@ class _Variant:
 
     Constants that were the same in all requests are compiled into the function. Once one has differed, it is an argument.
 
+    It stands for their key in the table of functions, as it takes long to hash that.
+
     Args:
-        constants: those of the first request.
+        key: of the requests.
+        request: the first of them.
     """
 
-    def __init__(self, constants: list[float]) -> None:
-        self.constants = list(constants)
+    def __init__(self, key: Any, request: Request) -> None:
+        self.key, self.constants = key, list(request.constants)
+        self.owners = request.owners  # which the key knows by their `id`
         self.varying = tuple[int, ...]()  # the indices of the constants that have differed
 
 
@@ -248,7 +264,9 @@ def _function_for(request: Request) -> tuple[Function, tuple[int, ...]]:
     """Returns the function for a request, and the indices of the constants that it gets as its last arguments."""
     key = request.key()
     with _table.held():
-        variant = _variants.setdefault(key, _Variant(request.constants))
+        variant = _variants.get(key)
+        if variant is None:
+            variant = _variants[key] = _Variant(key, request)
         different = [
             index
             for index, pair in enumerate(zip(variant.constants, request.constants, strict=True))
@@ -257,7 +275,7 @@ def _function_for(request: Request) -> tuple[Function, tuple[int, ...]]:
         if not set(different) <= set(variant.varying):
             variant.varying = tuple(sorted({*variant.varying, *different}))
         varying = variant.varying
-        full_key = (key, varying)
+        full_key = (variant, varying)
         known = _functions.get(full_key)
     function = known
     if function is None or not function.dependencies.are_unchanged:
@@ -272,7 +290,7 @@ def _function_for(request: Request) -> tuple[Function, tuple[int, ...]]:
         while len(_functions) > _MOST_FUNCTIONS:
             oldest, last_used = _functions.popitem(last=False)
             dropped.append(last_used)
-            _variants.pop(oldest[0], None)
+            _variants.pop(oldest[0].key, None)
     return function, varying
 
 

@@ -75,6 +75,7 @@ from engine._training.arguments_by_output import require_names_of_output
 from engine._training.compile_arguments import Compiled
 from engine._training.diagnostic_warnings import (
     all_finite,
+    lost_loss,
     warn_of_weights,
 )
 from engine._training.draws import DrawPosition
@@ -90,6 +91,7 @@ from engine._training.runner import logs_of_batch
 from engine._training.step_batches import unpacked_batch
 from engine._training.trainer import Trainer
 from engine.callbacks import CallbackList, History
+from engine.callbacks.base import Mode
 from engine.config import _capped_steps
 from engine.dtype_policies import FLOAT32
 from engine.dtype_policies import get as policy_of
@@ -104,6 +106,7 @@ from engine.layers.variable import Variable
 from engine.metrics import Metric
 from engine.metrics.metric import metrics_of
 from engine.models.added_losses import ends_of
+from engine.models.batches_at_once import BatchForm, form_of_batch, logs_at_once, samples_at_once
 from engine.models.building import (
     apply_compiled,
     compiled_for,
@@ -330,6 +333,7 @@ class Model(Part, SaysWhatIsLeftOut):
         self._run_eagerly = False
         self._jit_compile, self._steps_per_execution = True, 1
         self._compiled_steps: dict[Any, CompiledStep] = {}
+        self._batch_forms: dict[Mode, BatchForm | None] = {}  # of the last batches that took the long way
         self._eager_steps: dict[
             str, Exception | None
         ] = {}  # why steps can't be compiled; None once that was told
@@ -875,11 +879,21 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         prepare_for_change()
         with self._lock.held():
-            execution, as_dict = self._execution("train_step"), _wants_dict(return_dict)
+            as_dict, plain = _wants_dict(return_dict), sample_weight is None and class_weight is None
+            form = self._batch_forms.get("train") if plain else None
+            logs = None if form is None else logs_at_once(self, form, "train", x, y)
+            if logs is not None:
+                execution: Execution = CoreExecution(self)
+                if lost_loss(logs) is not None:
+                    execution.check(samples_at_once(x, y), logs)
+                return execution.returned(logs, as_dict)
+            execution = self._execution("train_step")
             samples = execution.batch(x, y, sample_weight, class_weight, trains=True)
             logs = logs_of_batch(execution.runner("train"), samples, "none")
             execution.check(samples, logs)
             self._feature_names = self._feature_names or samples.feature_names
+            if plain:
+                self._batch_forms["train"] = form_of_batch(self, execution, x, y)
             return execution.returned(logs, as_dict)
 
     @without_engine_frames
@@ -904,9 +918,17 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         apply_pending_changes()
         with self._lock.borrowed():
-            execution, as_dict = self._execution("test_step"), _wants_dict(return_dict)
+            as_dict, form = _wants_dict(return_dict), self._batch_forms.get("test")
+            if form is not None and sample_weight is None:
+                logs = logs_at_once(self, form, "test", x, y)
+                if logs is not None:
+                    return CoreExecution(self).returned(logs, as_dict)
+            execution = self._execution("test_step")
             samples = execution.batch(x, y, sample_weight, trains=False)
-            return execution.returned(logs_of_batch(execution.runner("test"), samples, None), as_dict)
+            logs = logs_of_batch(execution.runner("test"), samples, None)
+            if sample_weight is None:
+                self._batch_forms["test"] = form_of_batch(self, execution, x, y)
+            return execution.returned(logs, as_dict)
 
     def _execution(self, *steps: str) -> Execution:
         """Returns how batches are run: by steps of the user's class if it has one of `steps`, else by the core."""

@@ -49,7 +49,7 @@ from engine._training.prediction import (
 )
 from engine._training.step_batches import batches_of
 from engine.callbacks import CallbackList
-from engine.config import _capped_steps
+from engine.config import _capped_steps, _limits_steps
 from engine.models.building import agreement_of, follow_settings, output_shapes_for, program_for
 from engine.models.built_graph import BuiltGraph
 from engine.models.execution import DataArguments, StepExecution
@@ -88,7 +88,8 @@ def predicted(  # noqa: PLR0917 # those of `predict`
     follow_settings(model)
     usual = batch_size is None and steps is None and callbacks is None
     if usual and not impatient(verbose):
-        outputs = outputs_at_once(model, x, "x", BATCH_SIZE, out)
+        most = BATCH_SIZE if _limits_steps() else model._built_graph.rows_at_once
+        outputs = outputs_at_once(model, x, "x", most, out)
         if outputs is not None:
             model._built_graph.forget_penalties()
             return outputs

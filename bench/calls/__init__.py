@@ -1,0 +1,42 @@
+"""Calls that take microseconds: what a library does around its kernels.
+
+Each contender has a module with the dict `CALLS`: for the name of a call a function that gets the number of rows, and returns
+what does the call, with the work of `WORK`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+SIDE = 4
+"""Of the matrices of "compiled" and "eager"."""
+WIDTHS = (4, 64, 64, 2)
+"""Of the network of an agent, with the activation relu but for the last layer."""
+RATES = {"sgd": 0.01, "adam": 1e-3}
+
+WORK = {
+    "compiled": "a compiled tanh(x) * y of matrices (rows, 4)",
+    "eager": "tanh, add and sum of matrices (rows, 4), without a compiler",
+    "predict": "the outputs of a network 4-64-64-2, as an array of NumPy",
+    "predict_read_only": "the same of rows that can't be written to",
+    "train_on_batch": "a step with the mean squared error and SGD by what the library has for it, and the loss as a float",
+    "update_sgd": "such a step by a function that is compiled, if the library compiles any, without waiting for the loss",
+    "update_adam": "the same with Adam",
+    "tape": "such a step with SGD by derivatives of code that is not compiled",
+}
+"""What each call does."""
+
+
+def matrices(rows: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Returns two matrices (rows, 4)."""
+    rng = np.random.default_rng(rows)
+    first, second = rng.normal(size=(2, rows, SIDE)).astype(np.float32)
+    return first, second
+
+
+def samples(rows: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Returns samples and targets of the network."""
+    rng = np.random.default_rng(rows)
+    x, y = rng.normal(size=(rows, WIDTHS[0])), rng.normal(size=(rows, WIDTHS[-1]))
+    return x.astype(np.float32), y.astype(np.float32)

@@ -1,0 +1,64 @@
+"""The calls of PyTorch, without `torch.compile`. Samples come from NumPy without a copy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from bench.calls import RATES, WIDTHS, matrices, samples
+
+RULES: dict[str, Any] = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
+
+
+def eager(rows: int) -> Callable[[], Any]:
+    x, y = map(torch.from_numpy, matrices(rows))
+    return lambda: torch.sum(torch.add(torch.tanh(x), y))
+
+
+def network() -> Any:
+    parts = [part for sizes in pairwise(WIDTHS) for part in (nn.Linear(*sizes), nn.ReLU())]
+    return nn.Sequential(*parts[:-1])
+
+
+def predict(rows: int) -> Callable[[], Any]:
+    model, (x, _) = network(), samples(rows)
+
+    def call() -> Any:
+        with torch.inference_mode():
+            return model(torch.from_numpy(x)).numpy()
+
+    return call
+
+
+def update(rule: str, reads: bool = False) -> Callable[[int], Callable[[], Any]]:
+    """Returns what prepares a step; `reads` makes a float of the loss."""
+
+    def prepared(rows: int) -> Callable[[], Any]:
+        model, (x, y) = network(), samples(rows)
+        optimizer = RULES[rule](model.parameters(), RATES[rule])
+
+        def step() -> Any:
+            optimizer.zero_grad()
+            loss = functional.mse_loss(model(torch.from_numpy(x)), torch.from_numpy(y))
+            loss.backward()
+            optimizer.step()
+            return loss.item() if reads else loss.detach()
+
+        return step
+
+    return prepared
+
+
+CALLS: dict[str, Callable[[int], Callable[[], Any]]] = {
+    "eager": eager,
+    "predict": predict,
+    "train_on_batch": update("sgd", reads=True),
+    "update_sgd": update("sgd"),
+    "update_adam": update("adam"),
+    "tape": update("sgd"),
+}
