@@ -615,6 +615,7 @@ def test_forms_of_equal_arguments_are_equal() -> None:
     assert (array.shape, array.dtype, float(array)) == ((), np.float64, 1.5)
 
 
+@pytest.mark.filterwarnings("ignore:.*has been recorded 10 times")
 def test_the_last_forms_stay_compiled() -> None:
     seen = list[int]()
 
@@ -722,6 +723,7 @@ def test_calls_within_the_block_of_a_tape_are_recorded() -> None:
     np.testing.assert_allclose(tape.gradient(y, x), 2 * X, rtol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:.*has been recorded 10 times")
 def test_threads_call_one_function() -> None:
     scaled = keras.function(lambda x, factor: x * factor)
     with ThreadPoolExecutor(4) as pool:
