@@ -1,4 +1,4 @@
-"""Draws the chart of seconds per epoch against batch size, with a line for each contender."""
+"""Draws charts: seconds per epoch against batch size, and the times of functions of arrays beside those of others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.race import ENGINE
 from bench.ratios import Cell
-from bench.tasks import MNIST, Task
+from bench.tasks import MNIST, ArrayFunction, Task
 
 INK, FAINT = "#222222", "#d9d9d9"
 # Readers who cannot tell red from green can tell these colours apart. The line of the engine is the thick one.
@@ -129,3 +129,72 @@ def _scales(axes: Any, found: Sequence[tuple[int, float]], highest: float) -> No
     axes.grid(visible=True, color=FAINT, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+# The size of the functions in their chart: arrays that don't fit the caches of a core.
+CHARTED_SIZE = 1_000_000
+_RESULTS = {"value": "o", "gradient": "D"}
+
+
+def function_ratios(cells: Sequence[Cell]) -> dict[str, dict[tuple[str, str], float]]:
+    """Returns how many times as long as the engine others take, by function, and then by contender and result."""
+    ratios: dict[str, dict[tuple[str, str], float]] = {}
+    for cell in cells:
+        task, engine = cell.task, cell.result(ENGINE)
+        if not isinstance(task, ArrayFunction) or task.size != CHARTED_SIZE or task.result not in _RESULTS:
+            continue
+        for result in cell.results:
+            if engine and engine.median and result.median and result.contender != ENGINE:
+                own = ratios.setdefault(task.function, {})
+                own[result.contender, task.result] = result.median / engine.median
+    return ratios
+
+
+def draw_functions(cells: Sequence[Cell], machine: dict[str, Any], file: Path) -> bool:
+    """Writes the PNG of functions of arrays, the slowest beside the others first. Returns False if there is nothing to draw.
+
+    Raises:
+        ModuleNotFoundError: matplotlib is not installed.
+    """
+    ratios = function_ratios(cells)
+    if not ratios:
+        return False
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names = sorted(ratios, key=lambda name: min(ratios[name].values()), reverse=True)
+    figure = Figure(figsize=(9, 0.26 * len(names) + 1.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.set_xscale("log")
+    rivals = sorted({contender for found in ratios.values() for contender, _ in found})
+    for contender, colour in zip(rivals, COLOURS, strict=False):
+        for result, marker in _RESULTS.items():
+            points = [
+                (ratios[name][contender, result], row)
+                for row, name in enumerate(names)
+                if (contender, result) in ratios[name]
+            ]
+            if points:
+                label = f"{NAMES.get(contender, contender)}, {result}"
+                axes.scatter(*zip(*points, strict=True), color=colour, marker=marker, s=26, label=label)
+    axes.axvline(1.0, color=INK, linewidth=1.2, zorder=0)
+    axes.set_yticks(range(len(names)), names)
+    axes.minorticks_off()
+    ticks = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
+    axes.set_xticks(ticks, [f"{tick:g} x" for tick in ticks])
+    axes.set_xlabel("time of others / time of the engine: right of the line, the engine is faster", color=INK)
+    axes.set_title(
+        f"Compiled functions of {CHARTED_SIZE:,} numbers: {machine['threads']} threads of {machine['cpu']}",
+        loc="left",
+        fontsize=11,
+        color=INK,
+    )
+    axes.grid(visible=True, color=FAINT, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.margins(y=0.02)
+    axes.legend(loc="upper right", frameon=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=150)
+    return True

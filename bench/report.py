@@ -1,10 +1,11 @@
-"""Writes RESULTS.md and its chart from the JSON of one or more runs: `python -m bench.report FILE...`."""
+"""Writes RESULTS.md and its charts from the JSON of one or more runs: `python -m bench.report FILE...`."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from bench.suites import FULL, GPU, NETS
 from bench.tasks import Graph, Product, Task
 
 CHART = "epoch_seconds.png"
+FUNCTIONS_CHART = "function_times.png"
 SMALL_BATCH = 32
 # Products of these sizes are large enough for all threads, and small enough to be common.
 SCALING_SIZES = (512, 1024, 2048)
@@ -167,8 +169,8 @@ def scaling(found: Sequence[Cell]) -> list[tuple[float, Cell]]:
     ]
 
 
-def text(machine: dict[str, Any], found: Sequence[Cell], *, charted: bool) -> str:
-    """Returns the text of RESULTS.md."""
+def text(machine: dict[str, Any], found: Sequence[Cell], charts: Mapping[str, str]) -> str:
+    """Returns the text of RESULTS.md, which shows the files of `charts` above the captions."""
     lines = [
         "# Results",
         "",
@@ -189,8 +191,8 @@ def text(machine: dict[str, Any], found: Sequence[Cell], *, charted: bool) -> st
         "",
         *(f"- {fact}" for fact in facts(found)),
     ]
-    if charted:
-        lines += ["", f"![Seconds per epoch against batch size]({CHART})"]
+    for file, caption in charts.items():
+        lines += ["", f"![{caption}]({file})"]
     for name, suite in (FULL | GPU).items():
         members = [cell for cell in found if cell.suite == name]
         if members:
@@ -202,14 +204,16 @@ def text(machine: dict[str, Any], found: Sequence[Cell], *, charted: bool) -> st
 
 
 def write(machine: dict[str, Any], found: Sequence[Cell], folder: Path) -> Path:
-    """Writes RESULTS.md and, if matplotlib is installed, the chart into `folder`. Returns the path of RESULTS.md."""
+    """Writes RESULTS.md and, if matplotlib is installed, its charts into `folder`. Returns the path of RESULTS.md."""
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        charted = chart.draw(found, machine, folder / CHART)
-    except ModuleNotFoundError:
-        charted = False
+    charts = dict[str, str]()
+    with contextlib.suppress(ModuleNotFoundError):
+        if chart.draw(found, machine, folder / CHART):
+            charts[CHART] = "Seconds per epoch against batch size"
+        if chart.draw_functions(found, machine, folder / FUNCTIONS_CHART):
+            charts[FUNCTIONS_CHART] = "Times of functions of arrays beside the engine's"
     file = folder / "RESULTS.md"
-    file.write_text(text(machine, found, charted=charted), encoding="utf-8")
+    file.write_text(text(machine, found, charts), encoding="utf-8")
     return file
 
 
