@@ -68,6 +68,7 @@ DOORS = {
     "formulas/map_operations.h",
     "formulas/philox.h",
     "formulas/reductions.h",
+    "formulas/sorting.h",
     "formulas/summation.h",
     "formulas/weight_scales.h",
     "kernels/compressed_rows.h",

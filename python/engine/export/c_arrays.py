@@ -186,7 +186,7 @@ def _sort(c: CWriter, step: Step, y: str, x: str) -> None:
     """By insertion. NaN comes last."""
     shape, _ = _shapes(step)
     n = shape[-1]
-    outer = loops(shape[:-1], [broadcast_strides((*shape[:-1], 1), (*shape[:-1], n))[:-1]])
+    outer = loops(shape[:-1], [broadcast_strides(shape, shape)[:-1]])
     row = "" if outer.indices[0] == "0" else f"{outer.indices[0]} + "
     if step.constants["gives_places"]:
         before, moved, placed = f"{x}[{row}(long){y}[{row}to - 1]]", f"{y}[{row}to - 1]", "(float)j"

@@ -21,7 +21,7 @@ from engine._tracing.errors import (
 from engine._tracing.lazy import of_thread, prepare_for_change
 from engine._tracing.symbolic import current
 from engine._tracing.versions import Versioned
-from engine.models.compiled_steps import CompiledStep, refused, warn_of_python
+from engine.models.compiled_steps import CompiledStep, is_array, refused, warn_of_python
 
 if TYPE_CHECKING:
     from engine.models.function_forms import AnyLength, VaryingAxes
@@ -184,13 +184,6 @@ class CompiledFunction:
         following = iter(symbols)
         args, kwargs = tree.map_structure(lambda leaf: next(following) if is_array(leaf) else leaf, given)
         return self.python_function(*args, **kwargs)
-
-
-def is_array(value: Any) -> bool:
-    """Returns whether an argument is an array, whose numbers are read anew in each call, or a float, which is one."""
-    return isinstance(value, float) or (
-        hasattr(value, "__array__") and not hasattr(value, "_owner_and_number")
-    )
 
 
 @overload

@@ -778,3 +778,10 @@ def warn_of_python(what: str, error: Exception, silence: str) -> None:
     reason = text_with_line(error)
     msg = f"{what} can't be compiled, so it runs in Python each time, which is slower; {silence}. The reason: {reason}"
     warnings.warn(msg, UserWarning, stacklevel=2)
+
+
+def is_array(value: Any) -> bool:
+    """Returns whether an argument is an array, whose numbers are read anew in each call, or a float, which is one."""
+    return isinstance(value, float) or (
+        hasattr(value, "__array__") and not hasattr(value, "_owner_and_number")
+    )

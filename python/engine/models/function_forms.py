@@ -18,7 +18,7 @@ from engine._tracing.extents import SAMPLES, Extent, FullShape
 from engine._tracing.lazy import RecordedArray, shape_for_samples
 from engine._tracing.recordings import Recording, recording
 from engine._tracing.trace import Computed, Input, Node, Origin, TracedArray
-from engine.models.compiled_functions import is_array
+from engine.models.compiled_steps import is_array
 from engine.models.functions import concrete_fields
 
 Shape = tuple[int, ...]
