@@ -44,8 +44,8 @@ void fuse_maps(Graph& graph, const std::vector<ValueId>& kept = {});
 /// that have all of their gradients: of a map with several outputs, none are taken.
 void merge_maps(Graph& graph);
 
-/// z = map(y) where y is a slice of x, or x placed among zeros  ->  map(x), which reads x where it lies. For graphs whose
-/// maps have been fused: maps with windows are not.
+/// z = map(y) where y is a slice of x, or x placed among zeros  ->  map(x), which reads x where it lies. For graphs
+/// whose maps have been fused: maps with windows are not.
 void read_windows(Graph& graph);
 
 /// Removes operations whose results nobody reads.
