@@ -186,7 +186,7 @@ def close_to_float64(name: str, size: int, result: Any) -> float:
 
 def slope_error(name: str, size: int, gradient: Any) -> float:
     """Returns how far a gradient is from the slope of the sum of squares along a random direction, in float64."""
-    formula, step = FORMULAS[name], 1e-6
+    formula, step = FORMULAS[name], 1e-7
     x, *others = (array.astype(np.float64) for array in formula.arguments(size))
     direction = np.random.default_rng(1).normal(size=x.shape)
     up, down = (
