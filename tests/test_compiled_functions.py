@@ -731,3 +731,8 @@ def test_threads_call_one_function() -> None:
         found = list(pool.map(lambda turn: scaled(X[: turn[0]], turn[1]), turns))
     for (rows, factor), result in zip(turns, found, strict=True):
         np.testing.assert_array_equal(result, X[:rows] * factor)
+
+
+def test_what_is_no_function_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"keras\.function compiles a function, got 3"):
+        keras.function(3)  # type: ignore[call-overload] # the mistake

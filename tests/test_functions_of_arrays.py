@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 import engine as keras
 from engine import _core, ops
+from engine._tracing.errors import CannotRecordError
 
 pytestmark = pytest.mark.usefixtures("threads_as_before")
 
@@ -312,3 +313,19 @@ def test_a_slice_of_what_changes_afterwards_keeps_its_numbers() -> None:
         return part * 1.0 + variable[:, 1:] * 0.0
 
     np.testing.assert_allclose(double(), before[:, 1:])
+
+
+@pytest.mark.parametrize("function", [np.argsort, np.argmax, np.sort])
+def test_places_that_no_float_holds_are_left_to_numpy(function: Callable[..., Any]) -> None:
+    """The core would round 16,777,217 to an even number."""
+    x = np.zeros(2**24 + 3, np.float32)
+    x[-2] = 1.0
+    with pytest.warns(UserWarning, match="every integer up to 16,777,216"):
+        found = keras.function(function)(x)
+    np.testing.assert_array_equal(found, function(x))
+
+
+def test_the_gradient_of_a_longer_sort_is_refused() -> None:
+    x = np.zeros(2**24 + 1, np.float32)
+    with pytest.raises(CannotRecordError, match="every integer up to 16,777,216"):
+        keras.grad(lambda x: np.sum(np.sort(x)))(x)

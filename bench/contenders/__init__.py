@@ -6,7 +6,7 @@ A name such as `keras:jax` stands for the module `keras` and its variant "jax".
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
@@ -82,6 +82,22 @@ class Compiler(Protocol):
 
     compile: Callable[[ArrayFunction, list[NDArray[Any]]], Callable[[], Any]]
     """Takes the task and the arguments. Returns a function that computes the result, and returns when it is there."""
+
+
+def call_among(calls: Mapping[str, Callable[[int], Callable[[], Any]]], task: Call) -> Callable[[], Any]:
+    """Returns what does the call of a task.
+
+    Args:
+        calls: by the name of the work, what makes its call for a number of rows.
+        task: the task.
+
+    Raises:
+        UnsupportedError: the contender has no such call.
+    """
+    if task.what not in calls:
+        msg = f"it has no {task.what}"
+        raise UnsupportedError(msg)
+    return calls[task.what](task.rows)
 
 
 @runtime_checkable

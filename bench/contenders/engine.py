@@ -19,7 +19,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 import engine
-from bench.contenders import Contender, Float32, Learner, Training, UnsupportedError
+from bench.contenders import Contender, Float32, Learner, Training, UnsupportedError, call_among
 from bench.data import Data
 from bench.functions import function_of
 from bench.graphs.keras import build_with
@@ -111,10 +111,7 @@ def build(task: Graph, folder: Path, variant: str) -> Learner:
 def small_call(task: Call) -> Callable[[], Any]:
     from bench.calls.engine import CALLS
 
-    if task.what not in CALLS:
-        msg = f"it has no {task.what}"
-        raise UnsupportedError(msg)
-    return CALLS[task.what](task.rows)
+    return call_among(CALLS, task)
 
 
 def compile(task: ArrayFunction, arguments: list[NDArray[Any]]) -> Callable[[], Any]:

@@ -19,7 +19,7 @@ import numpy as np
 from jax import lax
 from numpy.typing import NDArray
 
-from bench.contenders import Learner, Training, UnsupportedError
+from bench.contenders import Learner, Training, UnsupportedError, call_among
 from bench.data import Data
 from bench.functions import function_of
 from bench.tasks import ArrayFunction, Call, Graph, Problem, Program, Task
@@ -162,10 +162,7 @@ def prepare(task: Task, data: Data, variant: str) -> Network:
 def small_call(task: Call) -> Callable[[], Any]:
     from bench.calls.jax import CALLS
 
-    if task.what not in CALLS:
-        msg = f"it has no {task.what}"
-        raise UnsupportedError(msg)
-    return CALLS[task.what](task.rows)
+    return call_among(CALLS, task)
 
 
 def compile(task: ArrayFunction, arguments: list[NDArray[Any]]) -> Callable[[], Any]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.contenders import Float32, Training, UnsupportedError
+from bench.contenders import Float32, Training, UnsupportedError, call_among
 from bench.data import Data
 from bench.functions import FORMULAS
 from bench.tasks import ArrayFunction, Call, Problem, Product, Program, Task
@@ -31,10 +31,7 @@ TINY = 1e-7  # epsilon of Adam, and the least probability in a logarithm
 def small_call(task: Call) -> Callable[[], Any]:
     from bench.calls.numpy import CALLS
 
-    if task.what not in CALLS:
-        msg = f"it has no {task.what}"
-        raise UnsupportedError(msg)
-    return CALLS[task.what](task.rows)
+    return call_among(CALLS, task)
 
 
 def compile(task: ArrayFunction, arguments: list[NDArray[Any]]) -> Callable[[], Any]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from bench.contenders import Float32, Training, UnsupportedError
+from bench.contenders import Float32, Training, UnsupportedError, call_among
 from bench.data import Data
 from bench.tasks import Call, Product, Program, Task
 
@@ -181,11 +181,8 @@ def prepare(task: Task, data: Data, variant: str) -> Network:
 def small_call(task: Call) -> Callable[[], Any]:
     from bench.calls.torch import CALLS
 
-    if task.what not in CALLS:
-        msg = f"it has no {task.what}"
-        raise UnsupportedError(msg)
     torch.set_num_threads(task.threads)
-    return CALLS[task.what](task.rows)
+    return call_among(CALLS, task)
 
 
 def multiply(task: Product, a: Float32, b: Float32, out: Float32) -> Callable[[], object]:

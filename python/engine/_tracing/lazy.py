@@ -55,6 +55,8 @@ _CHOICES = frozenset({"cond", "switch"})
 # Functions of `engine.ops` that have derivatives, but can't be recorded: a tape refuses them. Other functions that can't be
 # recorded, such as `unique`, have the derivative 0, so that their results are constants for a tape.
 _WITHOUT_RULE = frozenset({"eig", "polar", "view", "view_as_complex", "view_as_real"})
+# Functions of NumPy with a derivative that are refused for axes too long to count: their numbers alone would have none.
+_OF_PLACES = frozenset({"sort", "take", "take_along_axis"})
 
 # Functions of NumPy by which scripts take the numbers out of a batch of one sample, as for `np.random.choice(n, p=...)`.
 # NumPy allows the rounding of float32 for the probabilities in its own arrays alone: these functions return such an array.
@@ -680,6 +682,8 @@ class RecordedArray(TracedArray):
         except CannotRecordError as error:
             if trace is not None and trace.may_differentiate and function.__name__ in _WITHOUT_RULE:
                 raise _no_rule(function.__name__) from None
+            if trace is not None and trace.may_differentiate and function.__name__ in _OF_PLACES:
+                raise
             args, kwargs = _numbers_or(error, (args, kwargs))
         return function(*args, **kwargs)
 

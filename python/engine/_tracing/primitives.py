@@ -12,6 +12,7 @@ import numpy as np
 
 from engine._base.promotion import result_type
 from engine._tracing.code import Code, Term, constant, copy_of_input
+from engine._tracing.errors import CannotRecordError
 from engine._tracing.extents import (
     ONE,
     SAMPLES,
@@ -212,6 +213,24 @@ def two_axes(axis1: Any, axis2: Any, ndim: int) -> tuple[int, int]:
     return first, other
 
 
+# The core counts in float32, which holds every integer up to this one.
+_MOST_PLACES = 2**24
+
+
+def require_places(extent: Extent) -> None:
+    """Checks that the places along an axis are numbers of the core.
+
+    Raises:
+        CannotRecordError: the axis is longer.
+    """
+    if extent.static is not None and extent.static > _MOST_PLACES:
+        msg = (
+            f"places along an axis of {extent.static:,} numbers can't be recorded: the core counts in float32, which holds every "
+            f"integer up to {_MOST_PLACES:,}. Divide the axis into shorter ones, or call NumPy outside of the function"
+        )
+        raise CannotRecordError(msg)
+
+
 def reduce(
     x: TracedArray, reduction: str, axis: Any, keepdims: bool, dtype: str | None = None
 ) -> TracedArray:
@@ -225,6 +244,8 @@ def reduce(
         dtype: of the result; default that of `x`.
     """
     axes = axes_in(axis, x.ndim)
+    if reduction in ("argmax", "argmin"):
+        require_places(x.extents[axes[0]])
     remaining = tuple(extent for place, extent in enumerate(x.extents) if place not in axes)
     result = x.as_dtype(dtype or x.dtype)
     if axes:
@@ -298,6 +319,7 @@ def join(parts: Sequence[TracedArray], axis: int) -> TracedArray:
 
 def gather(x: TracedArray, indices: TracedArray, batch_axes: int = 0) -> TracedArray:
     """Returns the elements of `x` at `indices` along its axis `batch_axes`; `x` and `indices` share the axes before it."""
+    require_places(x.extents[batch_axes])
     shape = (*indices.extents, *x.extents[batch_axes + 1 :])
     return x.trace.add("gather", (x, indices), shape, x.dtype, batch_axes=batch_axes)
 
@@ -333,6 +355,7 @@ def cumulative_sum(x: TracedArray, axis: int, reverse: bool = False) -> TracedAr
 
 def sorted_along(x: TracedArray, gives_places: bool) -> TracedArray:
     """Returns the elements in ascending order along the last axis, NaN last, or the places that they have in `x`."""
+    require_places(x.extents[-1])  # by which a gradient goes back, too
     dtype = "int32" if gives_places else x.dtype
     return x.trace.add("sort", (x,), x.extents, dtype, gives_places=gives_places)
 

@@ -231,4 +231,8 @@ def function(python_function: Callable[..., Any] | None = None, *, reduce_retrac
     """
     if python_function is None:
         return partial(CompiledFunction, reduce_retracing=reduce_retracing)
+    given: Any = python_function
+    if not callable(given):
+        msg = f"keras.function compiles a function, got {given!r}"
+        raise TypeError(msg)
     return CompiledFunction(python_function, reduce_retracing)
