@@ -10,7 +10,7 @@ activations and losses. `numpy_signatures` records NumPy's functions with argume
 axis more, what a function has recorded for one element. `host_operations` are computed by Python in the middle of a batch. `extents` are lengths that
 depend on the batch. `recordings` says what a whole function has recorded, `versions` whether what it read has changed,
 and `errors` what can't be recorded. `lazy` has the arrays that gradient tapes record: symbols whose numbers can be
-computed at any time. Nothing here knows of layers or models: a layer that is called on a symbol of a trace is recorded
+computed at any time, and `known_calls` what functions have recorded before for such arguments. Nothing here knows of layers or models: a layer that is called on a symbol of a trace is recorded
 as a `Use`.
 """
 

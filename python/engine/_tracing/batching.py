@@ -37,9 +37,7 @@ class _LeftBehind(LazyTrace):
         super().__init__()
         self.region = what
 
-    def add(
-        self, kind: str, inputs: Sequence[TracedArray], shape: Extents, dtype: str, **fields: Any
-    ) -> TracedArray:
+    def append(self, entry: Node | Use, dtype: str) -> Computed:
         msg = f"{line_of_user()}: an array of a function that {self.region} maps was used outside of it: let the function return it"
         raise CannotRecordError(msg)
 

@@ -15,7 +15,7 @@ from engine._tracing.extents import Extent
 from engine._tracing.primitives import broadcast_to
 from engine._tracing.recordings import lowered_node
 from engine._tracing.symbolic import is_symbolic, symbolics_in
-from engine._tracing.trace import Computed, Node, Origin, Trace, TracedArray, as_traced, trace_of
+from engine._tracing.trace import Computed, Fields, Node, Origin, Trace, TracedArray, as_traced, trace_of
 
 # How the nodes of a rule name what they read: a number from 0 is a node of the rule, -1 is the gradient with respect to the
 # output, -2 is the output, and -3, -4, ... are the arrays of the forward pass that the rule reads.
@@ -72,7 +72,7 @@ def give_rule(
     read, fields = rule_fields(trace, first, entries, gradients, y.origin, arguments)
     node: Any = trace.entries[first - 1]
     inputs = tuple(array.view for array in read)
-    trace.entries[first - 1] = node._replace(inputs=inputs, fields={**node.fields, **fields})
+    trace.entries[first - 1] = node._replace(inputs=inputs, fields=Fields({**node.fields, **fields}))
 
 
 def _gradients(

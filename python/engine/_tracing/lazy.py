@@ -29,6 +29,7 @@ from engine._base.tensor_like import Tensor, mask_of, open_recorder
 from engine._core_interface.cpp import ContextValue
 from engine._data.exact_integers import ExactIntegers, Reading
 from engine._data.index_ranges import IndexRange
+from engine._tracing import known_calls
 from engine._tracing.dispatch import can_record, function_of_arrays, implementation
 from engine._tracing.errors import CannotRecordError, NeedsValuesError, line_of_user, needs_values
 from engine._tracing.extents import Extent, Extents, full_shape
@@ -41,7 +42,7 @@ from engine._tracing.symbolic import (
     recorded_ufunc,
     sequence_like,
 )
-from engine._tracing.trace import Input, OfWeight, Trace, TracedArray, Use, as_traced
+from engine._tracing.trace import Computed, Input, Node, OfWeight, Trace, TracedArray, Use, as_traced
 
 # Functions of `engine.ops` that get functions of the user. Tapes run them as written, on the numbers, and record what the
 # user's functions do.
@@ -95,8 +96,7 @@ class Recorder:
         """Applies an operation to weights and watched arrays alone, and records that if a tape is recording."""
         if not self.records:
             return function_of_arrays(operation)(*args, **kwargs)
-        with self.trace.as_current():
-            return implementation(operation)(*args, **kwargs)
+        return known_calls.record(self.trace, operation, args, kwargs)
 
     def open_tapes(self) -> list[Any]:
         """Returns the tapes whose blocks have not ended."""
@@ -237,12 +237,15 @@ class LazyTrace(Trace):
     ) -> TracedArray:
         if kind == "random" and self.computes:
             return self.argument(_drawn(shape, **fields))
-        self.dtypes.append(dtype)
-        self._begin()
         array = super().add(kind, inputs, shape, dtype, **fields)
         if kind == "assign_after_batch" and isinstance(inputs[0].origin, OfWeight):
             self._record_change(frozenset((inputs[0].origin.owner,)))
         return array
+
+    def append(self, entry: Node | Use, dtype: str) -> Computed:
+        self._begin()
+        self.dtypes.append(dtype)
+        return super().append(entry, dtype)
 
     def _record_change(self, owners: frozenset[Any]) -> None:
         """Notes that the last entry changes weights of these owners."""
@@ -277,7 +280,6 @@ class LazyTrace(Trace):
         if not part._has_weights:
             part._build_for_inputs(samples)
         self._require_readable(part, inputs)
-        self._begin()
         count = inputs[0].extents[0].fixed
         lengths = tuple(shape_for_samples(full_shape(shape), count) for shape in shapes)
         views = tuple(symbol.view for symbol in inputs)
@@ -290,10 +292,6 @@ class LazyTrace(Trace):
                 if masked:
                     array._keras_mask = self.add("mask_as_array", (array,), array.extents[:-1], "bool")
         return outputs  # type: ignore[no-any-return] # symbols
-
-    def append_call(self, use: Use) -> tuple[TracedArray, ...]:
-        self.dtypes.append("float32")
-        return super().append_call(use)
 
     def _require_readable(self, part: Any, inputs: Sequence[TracedArray]) -> None:
         """Raises ValueError if a layer or a model gets numbers that aren't indices of its embeddings, or that float32 rounds."""
@@ -648,11 +646,7 @@ class RecordedArray(TracedArray):
                 raise _no_rule(operation.rpartition(".")[2])
             return function_of_arrays(operation)(*numbers_of(args), **numbers_of(kwargs))
 
-        def in_trace(value: Any) -> Any:
-            return as_recorded(value, trace) if isinstance(value, RecordedArray) else value
-
-        with trace.as_current():
-            return implementation(operation)(*mapped(in_trace, args), **mapped(in_trace, kwargs))
+        return known_calls.record(trace, operation, args, kwargs)
 
     def _may_compute(self) -> bool:
         """Whether the numbers of what is recorded now can be computed at once."""

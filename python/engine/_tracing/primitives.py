@@ -69,10 +69,10 @@ def elementwise(formula: Callable[..., Any], *operands: Any, dtype: str | None =
     def term_of(position: int) -> Term:
         if position in input_of_operand:
             return Term(code, input_of_operand[position])
-        operand = operands[position]
-        if isinstance(operand, BatchLength):
+        operand, number = operands[position], numbers[position]
+        if number is None:
             return length_term(code, operand.extent)
-        return Term(code, code.add("constant", number=float(numbers[position] or 0.0)))
+        return Term(code, code.add("constant", number=number))
 
     result = formula(*map(term_of, range(len(operands))))
     if not isinstance(result, Term):

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._base.budget import spend
+from engine._base.computed_once import computed_once
 from engine._base.promotion import as_array
 from engine._core_interface.cpp import ContextValue
 from engine._data.exact_integers import ExactIntegers
@@ -28,19 +29,12 @@ from engine._tracing.symbolic import BatchLength, Symbolic, apply, current, leng
 
 # A node takes about as much memory as so many float32 numbers.
 _NUMBERS_OF_NODE = 2**7
-# A variable may own a weight, and its `==` compares numbers: origins are compared by their classes and owners first.
 
 
 class Input(NamedTuple):
     """Input `number` of a trace."""
 
     number: int
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Input) and self.number == other.number
-
-    def __hash__(self) -> int:
-        return tuple.__hash__(self)
 
 
 class Computed(NamedTuple):
@@ -49,30 +43,51 @@ class Computed(NamedTuple):
     entry: int
     output: int = 0
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Computed) and tuple.__eq__(self, other)
 
-    def __hash__(self) -> int:
-        return tuple.__hash__(self)
-
-
-class OfWeight(NamedTuple):
-    """Weight `number` of what owns it: a layer, or a variable that belongs to no layer."""
-
+class _OwnedWeight(NamedTuple):
+    identity: int
     owner: Any
     number: int
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, OfWeight) and self.owner is other.owner and self.number == other.number
 
-    def __hash__(self) -> int:
-        return hash((id(self.owner), self.number))
+class OfWeight(_OwnedWeight):
+    """Weight `number` of what owns it: a layer, or a variable that belongs to no layer.
+
+    Origins are compared as tuples. So the `id` of the owner comes first: `==` of a variable compares numbers.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, owner: Any, number: int) -> OfWeight:
+        """Returns the origin."""
+        return super().__new__(cls, id(owner), owner, number)
 
 
 Origin = Input | Computed | OfWeight
 """What computes a value."""
 View = tuple[Origin, Extents]
 """A value as something reads it: its origin, and a shape with as many elements as the value has."""
+
+
+class Fields(dict[str, Any]):
+    """What an operation needs beside its inputs, such as the axes of a reduction."""
+
+    @computed_once
+    def structure(self) -> tuple[Any, ...]:
+        """The fields without the constants of a formula, in plain tuples, which can be compared and hashed."""
+        return tuple(
+            (name, _frozen(value))
+            for name, value in self.items()
+            if name != "numbers" or isinstance(value, np.ndarray)
+        )
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, Mapping):  # a node of a gradient rule
+        return tuple((name, _frozen(each)) for name, each in value.items())
+    if isinstance(value, np.ndarray):
+        return value.tobytes()
+    return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else value
 
 
 class Node(NamedTuple):
@@ -82,7 +97,6 @@ class Node(NamedTuple):
     inputs: tuple[View, ...]
     shape: Extents
     fields: Mapping[str, Any]
-    """What the operation needs beside its inputs, such as the axes of a reduction."""
     line: str = ""
     """File and line of the user's call, for the kinds in `_NOT_IN_EVERY_FORMAT`; else empty."""
 
@@ -139,8 +153,15 @@ class Trace:
         """Appends a node, and returns its output."""
         spend(_NUMBERS_OF_NODE, f"a node {kind!r}")
         line = line_of_user() if kind in _NOT_IN_EVERY_FORMAT else ""
-        self.entries.append(Node(kind, tuple(array.view for array in inputs), tuple(shape), fields, line))
-        return self.symbol(self, Computed(len(self.entries) - 1), tuple(shape), dtype)
+        views = tuple([array.view for array in inputs])
+        origin = self.append(Node(kind, views, tuple(shape), Fields(fields), line), dtype)
+        return self.symbol(self, origin, tuple(shape), dtype)
+
+    def append(self, entry: Node | Use, dtype: str) -> Computed:
+        """Appends an entry whose results have a dtype, and returns the origin of the first one."""
+        del dtype
+        self.entries.append(entry)
+        return Computed(len(self.entries) - 1)
 
     def require(self, array: TracedArray, limits: IndexRange | ExactIntegers) -> None:
         """Raises ValueError if the numbers of an array are known, and aren't those that they must be."""
@@ -164,8 +185,7 @@ class Trace:
 
     def append_call(self, use: Use) -> tuple[TracedArray, ...]:
         """Appends a call, and returns its outputs."""
-        self.entries.append(use)
-        entry = len(self.entries) - 1
+        entry = self.append(use, "float32").entry
         return tuple(
             self.symbol(self, Computed(entry, number), shape, "float32")
             for number, shape in enumerate(use.shapes)
@@ -256,6 +276,15 @@ class DTypeName(str):
     __hash__ = str.__hash__
 
 
+def dtype_named(name: str) -> DTypeName:
+    """Returns the dtype of a name; the same object for each name, which `is` compares."""
+    return _dtypes.setdefault(str(name), DTypeName(name))
+
+
+_dtypes: dict[str, DTypeName] = {}
+FLOAT32 = dtype_named("float32")
+
+
 class TracedArray(Symbolic):
     """A symbol in a traced function.
 
@@ -267,7 +296,8 @@ class TracedArray(Symbolic):
     """
 
     def __init__(self, trace: Trace, origin: Origin, shape: Extents, dtype: str) -> None:
-        self.trace, self.origin, self.extents, self.dtype = trace, origin, shape, DTypeName(dtype)
+        self.trace, self.origin, self.extents = trace, origin, shape
+        self.dtype = dtype if type(dtype) is DTypeName else dtype_named(dtype)
 
     @property
     def _as_tensor(self) -> TracedArray:

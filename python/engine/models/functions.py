@@ -295,7 +295,8 @@ def _function_for(request: Request) -> tuple[Function, tuple[int, ...]]:
 
 
 def _same(one: float, other: float) -> bool:
-    return one == other or (math.isnan(one) and math.isnan(other))
+    same_sign = math.copysign(1.0, one) == math.copysign(1.0, other)  # as 0.0 == -0.0
+    return (one == other and same_sign) or (math.isnan(one) and math.isnan(other))
 
 
 def _compiled(request: Request, varying: Sequence[int]) -> Function:
