@@ -141,7 +141,7 @@ class GradientTape(ContextBlock):
         """Returns the weights and variables that were read while the tape was recording, each once."""
         variables = dict[tuple[int, int], Any]()
         for trace in self._traces:
-            for owner in trace.ordered_owners():
+            for owner in dict.fromkeys(trace.read_owners()):
                 for index in range(len(owner._specs)):
                     weight, key = owner._weights[index], (id(owner), index)
                     if (weight.trainable and self._watches_variables) or key in self._watched_weights:

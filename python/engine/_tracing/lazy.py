@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from functools import partial
@@ -42,7 +42,7 @@ from engine._tracing.symbolic import (
     recorded_ufunc,
     sequence_like,
 )
-from engine._tracing.trace import Computed, Input, Node, OfWeight, Trace, TracedArray, Use, as_traced
+from engine._tracing.trace import FLOAT32, Computed, Input, Node, OfWeight, Trace, TracedArray, Use, as_traced
 
 # Functions of `engine.ops` that get functions of the user. Tapes run them as written, on the numbers, and record what the
 # user's functions do.
@@ -375,8 +375,7 @@ class LazyTrace(Trace):
         """Computes all arrays that wait for their numbers, and changes the weights that are to be changed."""
         of_thread.pending_changes.discard(self)
         try:
-            if self.pending_changes or any(_waits(reference) for reference in self.waiting):
-                self.functions.evaluate(self)
+            self.functions.evaluate(self)
         finally:
             self.waiting, self.applied = [], len(self.changes)
             if not self.may_differentiate:
@@ -402,22 +401,22 @@ class LazyTrace(Trace):
 
     def pending(self) -> list[RecordedArray]:
         """Returns the arrays that wait for their numbers."""
-        arrays = (reference() for reference in self.waiting)
+        arrays = [reference() for reference in self.waiting]
         return [array for array in arrays if array is not None and array._numbers is None]
 
     @property
     def owners(self) -> set[Any]:
         """The owners of the weights that were read: layers and variables."""
-        return set(self.ordered_owners())
+        return set(self.read_owners())
 
-    def ordered_owners(self) -> list[Any]:
-        """Returns the owners of the weights that were read, in the order in which they were read first."""
-        owners = dict[Any, None]()
+    def read_owners(self) -> Iterator[Any]:
+        """Yields the owners of the weights that were read, in their order; some come several times."""
         for entry in self.entries:
-            owners.update((origin.owner, None) for origin, _ in entry.inputs if isinstance(origin, OfWeight))
-            if isinstance(entry, Use):
-                owners.update(dict.fromkeys(entry.part._layers_of_weights))
-        return [*owners]
+            for origin, _ in entry.inputs:
+                if type(origin) is OfWeight:
+                    yield origin.owner
+            if type(entry) is Use:
+                yield from entry.part._layers_of_weights
 
 
 def require_no_region(trace: LazyTrace) -> None:
@@ -425,11 +424,6 @@ def require_no_region(trace: LazyTrace) -> None:
     if trace.region:
         msg = f"{line_of_user()}: {trace.region} can't map a function that changes weights: change them outside of it"
         raise CannotRecordError(msg)
-
-
-def _waits(reference: weakref.ref[RecordedArray]) -> bool:
-    array = reference()
-    return array is not None and array._numbers is None
 
 
 class _OfThread(threading.local):
@@ -485,12 +479,11 @@ def prepare_for_change(owners: Iterable[Any] | None = None) -> None:
     for trace in _present_traces():
         if not trace.computes or not trace.entries:
             continue
-        affected = trace.owners if changing is None else trace.owners & changing
-        if not affected:
+        if not any(changing is None or owner in changing for owner in trace.read_owners()):
             continue
         trace.evaluate()
         if trace.may_differentiate:
-            keep_weights(trace, affected)
+            keep_weights(trace, trace.owners if changing is None else trace.owners & changing)
         recorder_open = open_recorder.get()
         if recorder_open is not None and recorder_open.trace is trace:
             recorder_open.renew()
@@ -559,9 +552,9 @@ class RecordedArray(TracedArray):
 
     def set_numbers(self, numbers: NDArray[np.float32]) -> None:
         """Sets the numbers, which the core has computed."""
-        lengths = tuple(extent.fixed for extent in self.extents)
-        array = numbers.reshape(lengths)
-        self._numbers = array if self.dtype == "float32" else array.astype(self.dtype)
+        lengths = tuple([extent.fixed for extent in self.extents])
+        array = numbers if numbers.shape == lengths else numbers.reshape(lengths)
+        self._numbers = array if self.dtype is FLOAT32 else array.astype(self.dtype)
 
     @property
     def value(self) -> NDArray[Any]:

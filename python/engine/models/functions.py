@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import weakref
+from array import array
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ from engine._base.random_state import next_key
 from engine._core_interface.cpp import Float32, Program, WeightArray, new_arrays, read_arrays, write_arrays
 from engine._core_interface.operations import variable_node
 from engine._tracing.extents import Extent, FullShape, as_pairs, full_shape, sample_shape
-from engine._tracing.lazy import LazyTrace, TraceFunctions, keep_weights, shape_for_samples
+from engine._tracing.lazy import LazyTrace, RecordedArray, TraceFunctions, keep_weights, shape_for_samples
 from engine._tracing.recordings import Recording
 from engine._tracing.trace import Computed, Input, Node, OfWeight, Origin, TracedArray, Use
 from engine._tracing.versions import Dependencies
@@ -55,15 +56,44 @@ class Function(NamedTuple):
 
     Each is its owner, its number there, and the copy.
     """
-    kept_alive: tuple[Any, ...]
-    """Objects whose `id` is in the key of the function, so that no other object can get the same `id`."""
     dependencies: Dependencies
     """The layers, models and variables that it was compiled from."""
+    varying: Sequence[int]
+    """The indices of the constants of formulas that it gets as its last arguments."""
 
 
-_functions: OrderedDict[Any, Function] = OrderedDict()
-# What `masks` has found, what must stay alive for it, and what it depends on, by the key of the request.
-_masked: OrderedDict[Any, tuple[list[bool], list[Any], Dependencies]] = OrderedDict()
+class _KeptFunction:
+    """The function for requests with one key, and how these differ in the constants of their formulas.
+
+    Constants that were the same in all requests are compiled into the function. Once one has differed, it is an argument.
+
+    Args:
+        constants: those of the first request.
+    """
+
+    def __init__(self, constants: Sequence[float]) -> None:
+        self._first, self._bytes = constants, _bytes_of(constants)
+        self.varying = tuple[int, ...]()
+        """The indices of the constants that have differed."""
+        self.function: Function | None = None
+
+    def compare(self, constants: Sequence[float]) -> None:
+        """Notes which constants of a request differ from those of the first one."""
+        if _bytes_of(constants) != self._bytes:
+            pairs = enumerate(zip(self._first, constants, strict=True))
+            different = {index for index, (one, other) in pairs if _bytes_of([one]) != _bytes_of([other])}
+            self.varying = tuple(sorted(different.union(self.varying)))
+
+
+def _bytes_of(numbers: Sequence[float]) -> bytes:
+    """Returns numbers in a form whose `==` tells 0.0 from -0.0, and finds NaN."""
+    return array("d", numbers).tobytes()
+
+
+# By the key of their requests, which keeps alive all that it refers to. Those that were used last are at the end.
+_functions: OrderedDict[Any, _KeptFunction] = OrderedDict()
+# What `masks` has found, and what that depends on, in the same way.
+_masked: OrderedDict[Any, tuple[list[bool], Dependencies]] = OrderedDict()
 _table = Lock("the compiled functions", Order.FUNCTIONS)
 
 
@@ -77,42 +107,34 @@ class Request:
     Attributes:
         entries: the indices of the entries that are needed, in the trace.
         inputs: the indices of the inputs that are needed, in the trace.
-        results: the origins of the results, with the new indices.
         constants: those of formulas, one after the other; empty before `key` is called.
         private: the owners of weights of which the trace keeps earlier values.
-        owners: those of the weights that are read, which the key knows by their `id`; empty before `key` is called.
     """
 
     def __init__(self, trace: LazyTrace, origins: Sequence[Origin]) -> None:
-        self.trace = trace
-        entries, needed, used = trace.entries, set[int](), set[int]()
-        waiting = [origin.entry for origin in origins if isinstance(origin, Computed)]
-        waiting += [index for index, _ in trace.pending_changes]
-        used.update(origin.number for origin in origins if isinstance(origin, Input))
-        while waiting:
-            index = waiting.pop()
-            if index in needed:
+        self.trace, self._origins = trace, origins
+        needed = {index for index, _ in trace.pending_changes}
+        needed.update([origin.entry for origin in origins if type(origin) is Computed])
+        used = {origin.number for origin in origins if type(origin) is Input}
+        for index in range(max(needed, default=-1), -1, -1):  # what an entry needs stands before it
+            if index not in needed:
                 continue
-            needed.add(index)
-            for origin, _ in entries[index].inputs:
-                if isinstance(origin, Computed):
-                    waiting.append(origin.entry)
-                elif isinstance(origin, Input):
+            for origin, _ in trace.entries[index].inputs:
+                if type(origin) is Computed:
+                    needed.add(origin.entry)
+                elif type(origin) is Input:
                     used.add(origin.number)
-            waiting += self._changes_before(index)
+            if trace.changes:
+                needed.update(self._changes_before(index))
         self.entries, self.inputs = sorted(needed), sorted(used)
+        self._all_needed = len(needed) == len(trace.entries) and len(used) == len(trace.arguments)
         self._new_entries = {index: new for new, index in enumerate(self.entries)}
         self._new_inputs = {index: new for new, index in enumerate(self.inputs)}
-        self.results = [self.renumbered(origin) for origin in origins]
-        self._origins = origins
-        self.owners: list[Any] = []
         self.constants: list[float] = []
         self.private = tuple(trace.earlier)
 
     def _changes_before(self, index: int) -> list[int]:
         """Returns the entries that change weights before an entry reads them."""
-        if not self.trace.changes:
-            return []
         entry = self.trace.entries[index]
         read = {origin.owner for origin, _ in entry.inputs if isinstance(origin, OfWeight)}
         if isinstance(entry, Use):
@@ -125,68 +147,44 @@ class Request:
             return Computed(self._new_entries[origin.entry], origin.output)
         return Input(self._new_inputs[origin.number]) if isinstance(origin, Input) else origin
 
+    @property
+    def results(self) -> list[Origin]:
+        """The origins of the results, with the new indices."""
+        return list(map(self.renumbered, self._origins))
+
     def key(self) -> tuple[Any, ...]:
         """Returns the structure of the request: requests with equal keys can share a function.
 
-        The constants of formulas are not a part of it. They are appended to `constants`, and objects that it knows by their
-        `id` to `owners`. It is made of plain tuples, which are hashed and compared without Python code.
+        The constants of formulas are not a part of it, and are appended to `constants`.
         """
-        found: list[Any] = [tuple(self.trace.arguments[index].shape for index in self.inputs)]
+        found: list[Any] = [tuple([self.trace.arguments[index].shape for index in self.inputs])]
         for index in self.entries:
             entry = self.trace.entries[index]
-            inputs = tuple([(self._key_of(origin), shape) for origin, shape in entry.inputs])
+            inputs = entry.inputs
+            if not self._all_needed:
+                inputs = tuple([(self.renumbered(origin), shape) for origin, shape in inputs])
             if isinstance(entry, Use):
-                found.append(
-                    (
-                        id(entry.part),
-                        inputs,
-                        entry.shapes,
-                        entry.training,
-                        id(entry.arguments) if entry.arguments else None,
-                    )
-                )
+                found.append((entry.part, inputs, entry.shapes, entry.training, entry.arguments or None))
                 continue
-            fields = tuple((name, self._frozen(entry, name)) for name in entry.fields)
-            found.append((entry.kind, inputs, entry.shape, fields))
-        return (*found, tuple(map(self._key_of, self._origins)), tuple(map(id, self.private)))
-
-    def _key_of(self, origin: Origin) -> Any:
-        if isinstance(origin, Computed):
-            return self._new_entries[origin.entry], origin.output
-        if isinstance(origin, Input):
-            return self._new_inputs[origin.number]
-        self.owners.append(origin.owner)
-        return "weight", id(origin.owner), origin.number
-
-    def _frozen(self, entry: Node, name: str) -> Any:
-        value = entry.fields[name]
-        if name == "numbers" and entry.kind == _MAP:
-            self.constants += value
-            return None
-        return value.tobytes() if isinstance(value, np.ndarray) else _frozen(value)
-
-
-def _frozen(value: Any) -> Any:
-    if isinstance(value, dict):  # a node of a gradient rule
-        return tuple((name, _frozen(each)) for name, each in value.items())
-    if isinstance(value, np.ndarray):
-        return value.tobytes()
-    return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else value
+            fields: Any = entry.fields
+            if entry.kind == _MAP:
+                self.constants += fields["numbers"]
+            found.append((entry.kind, inputs, entry.shape, fields.structure))
+        return (*found, tuple(self.results), self.private)
 
 
 def evaluate(trace: LazyTrace) -> None:
     """Computes all arrays of a trace that wait for their numbers."""
-    pending = trace.pending()
-    computed = [array for array in pending if not isinstance(array.origin, OfWeight)]
-    for array in pending:
-        if isinstance(array.origin, OfWeight):
-            array.set_numbers(_weight(trace, array.origin))
-    origins = list(dict.fromkeys(array.origin for array in computed))
-    if not origins and not trace.pending_changes:
-        return
-    results = dict(zip(origins, run(trace, origins), strict=True))
-    for array in computed:
-        array.set_numbers(results[array.origin])
+    by_origin = dict[Origin, list[RecordedArray]]()
+    for each in trace.pending():
+        if isinstance(each.origin, OfWeight):
+            each.set_numbers(_weight(trace, each.origin))
+        else:
+            by_origin.setdefault(each.origin, []).append(each)
+    if by_origin or trace.pending_changes:
+        for numbers, arrays in zip(run(trace, [*by_origin]), by_origin.values(), strict=True):
+            for each in arrays:
+                each.set_numbers(numbers)
 
 
 def masks(trace: LazyTrace, arrays: Sequence[TracedArray]) -> list[bool]:
@@ -195,10 +193,10 @@ def masks(trace: LazyTrace, arrays: Sequence[TracedArray]) -> list[bool]:
     key = request.key()
     with _table.held():
         known = _masked.get(key)
-    if known is None or not known[2].are_unchanged:
+    if known is None or not known[1].are_unchanged:
         try:
             lowering = FunctionLowering(request, (), Dependencies())
-            known = lowering.masked, [*lowering.kept_alive, *request.owners], lowering.dependencies
+            known = lowering.masked, lowering.dependencies
         except (
             TypeError,
             ValueError,
@@ -219,7 +217,7 @@ def _weight(trace: LazyTrace, origin: OfWeight) -> Float32:
 def run(trace: LazyTrace, origins: Sequence[Origin]) -> list[Float32]:
     """Returns the arrays that are computed at `origins` of a trace."""
     request = Request(trace, origins)
-    function, varying = _function_for(request)
+    function = _function_for(request)
     if function.changed and trace.may_differentiate:
         keep_weights(trace, function.changed)
     for owner, index, copy in function.private:
@@ -230,7 +228,7 @@ def run(trace: LazyTrace, origins: Sequence[Origin]) -> list[Float32]:
             trace.draw = next_key()[1] + 1
         step = trace.draw
     arguments = [trace.arguments[index] for index in request.inputs]
-    arguments += [np.array(request.constants[index], np.float32) for index in varying]
+    arguments += [np.array(request.constants[index], np.float32) for index in function.varying]
     found: list[Float32] = function.program.call(arguments, step, 0.0)
     changed = {owner for _, owners in trace.pending_changes for owner in owners}
     for owner, index, copy in function.private:
@@ -239,72 +237,30 @@ def run(trace: LazyTrace, origins: Sequence[Origin]) -> list[Float32]:
     return found
 
 
-class _Variant:
-    """How requests of one structure differ in the constants of their formulas.
-
-    Constants that were the same in all requests are compiled into the function. Once one has differed, it is an argument.
-
-    It stands for their key in the table of functions, as it takes long to hash that.
-
-    Args:
-        key: of the requests.
-        request: the first of them.
-    """
-
-    def __init__(self, key: Any, request: Request) -> None:
-        self.key, self.constants = key, list(request.constants)
-        self.owners = request.owners  # which the key knows by their `id`
-        self.varying = tuple[int, ...]()  # the indices of the constants that have differed
-
-
-_variants: dict[Any, _Variant] = {}
-
-
-def _function_for(request: Request) -> tuple[Function, tuple[int, ...]]:
-    """Returns the function for a request, and the indices of the constants that it gets as its last arguments."""
+def _function_for(request: Request) -> Function:
+    """Returns the function for a request."""
     key = request.key()
     with _table.held():
-        variant = _variants.get(key)
-        if variant is None:
-            variant = _variants[key] = _Variant(key, request)
-        different = [
-            index
-            for index, pair in enumerate(zip(variant.constants, request.constants, strict=True))
-            if not _same(*pair)
-        ]
-        if not set(different) <= set(variant.varying):
-            variant.varying = tuple(sorted({*variant.varying, *different}))
-        varying = variant.varying
-        full_key = (variant, varying)
-        known = _functions.get(full_key)
-    function = known
-    if function is None or not function.dependencies.are_unchanged:
+        kept = _functions.get(key)
+        if kept is None:
+            kept = _functions[key] = _KeptFunction(request.constants)
+        kept.compare(request.constants)
+        _functions.move_to_end(key)
+        dropped = [_functions.popitem(last=False) for _ in range(len(_functions) - _MOST_FUNCTIONS)]
+        function, varying = kept.function, kept.varying
+    del dropped  # without the lock
+    if function is None or function.varying != varying or not function.dependencies.are_unchanged:
         function = _compiled(request, varying)  # without the lock, as it may run code of users
-    dropped = [known]  # freed without the lock
-    with _table.held():
-        if function is known:
-            _functions.setdefault(full_key, function)  # another thread may have dropped it
-        else:
-            _functions[full_key] = function
-        _functions.move_to_end(full_key)
-        while len(_functions) > _MOST_FUNCTIONS:
-            oldest, last_used = _functions.popitem(last=False)
-            dropped.append(last_used)
-            _variants.pop(oldest[0].key, None)
-    return function, varying
-
-
-def _same(one: float, other: float) -> bool:
-    same_sign = math.copysign(1.0, one) == math.copysign(1.0, other)  # as 0.0 == -0.0
-    return (one == other and same_sign) or (math.isnan(one) and math.isnan(other))
+        kept.function = function
+    return function
 
 
 def _compiled(request: Request, varying: Sequence[int]) -> Function:
     lowering = FunctionLowering(request, varying, Dependencies())
     program = Program.function(lowering.operations, lowering.results, lowering.batch, lowering.arrays)
     changed = tuple(dict.fromkeys(lowering.changed))
-    private, kept_alive = tuple(lowering.private), tuple(lowering.kept_alive)
-    return Function(program, lowering.draws, changed, private, kept_alive, lowering.dependencies)
+    private = tuple(lowering.private)
+    return Function(program, lowering.draws, changed, private, lowering.dependencies, varying)
 
 
 class _FunctionFlattening(Flattening):
@@ -360,7 +316,6 @@ class FunctionLowering(_FunctionFlattening):
         arrays: the memory of each variable.
         private: see `Function`.
         changed: see `Function`.
-        kept_alive: see `Function`.
         draws: see `Function`.
         batch: samples in a batch of the program; calls of layers on more samples have a multiple of it.
         masked: whether a mask reaches each result, with one value for each of its rows.
@@ -377,7 +332,6 @@ class FunctionLowering(_FunctionFlattening):
         trace = request.trace
         self.counts, self.sizes = list[int](), list[list[Any]]()
         self.shapes_of_leaves, self.resolved_training = list[Any](), list[bool | None]()
-        self.kept_alive: list[Any] = []
         self._count = 1
         self._training: bool | None = None
         # The leaves that stand for weights, by their numbers: the owner and the index of the weight.
@@ -457,7 +411,6 @@ class FunctionLowering(_FunctionFlattening):
 
     def _used(self, entry: Use, read: Sequence[Value]) -> list[Value]:
         """Adds a call of a layer or a model."""
-        self.kept_alive += [entry.part, entry.arguments]
         count = entry.inputs[0][1][0].fixed if entry.inputs else 1
         self._batch = math.gcd(self._batch, count)
         inputs = list[Value]()
@@ -492,7 +445,6 @@ class FunctionLowering(_FunctionFlattening):
             self.dependencies.add(origin.owner)
             shape = tuple(map(Extent, origin.owner._specs[origin.number].shape))
             value = self._node("variable", (), shape)
-            self.kept_alive.append(origin.owner)
             self._weights_of_leaves[value.number] = key
             self._weight_values[key] = value
         return self._weight_values[key]
