@@ -47,7 +47,9 @@ def flatten(structure: Any) -> list[Any]:
         >>> engine.tree.flatten({"b": [1, (2, 3)], "a": 4})
         [4, 1, 2, 3]
     """
-    return [leaf for _, leaf in flatten_with_path(structure)]
+    if not is_nested(structure):
+        return [structure]
+    return [leaf for _, child in _children(structure) for leaf in flatten(child)]
 
 
 def flatten_with_path(structure: Any) -> list[tuple[Path, Any]]:
@@ -197,12 +199,19 @@ def pack_sequence_as(structure: Any, flat_sequence: Iterable[Any]) -> Any:
         ValueError: if it has another number of leaves than `structure`.
     """
     leaves = list(flat_sequence)
+    left = iter(leaves)
+
+    def packed(part: Any) -> Any:
+        if is_nested(part):
+            return _rebuilt_like(part, [packed(child) for _, child in _children(part)])
+        return next(left, None)
+
+    result = packed(structure)
     leaf_count = len(flatten(structure))
     if len(leaves) != leaf_count:
         msg = f"`flat_sequence` must have {leaf_count} entries, one for each leaf of `structure`, got {len(leaves)}"
         raise ValueError(msg)
-    left = iter(leaves)
-    return map_structure(lambda _: next(left), structure)
+    return result
 
 
 def lists_to_tuples(structure: Any) -> Any:

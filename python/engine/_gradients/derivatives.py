@@ -10,6 +10,9 @@ import numpy as np
 from engine._tracing.lazy import LazyTrace
 from engine._tracing.trace import Computed, Node, OfWeight, Origin, Trace, TracedArray, Use
 
+# How the names of dtypes begin whose numbers have no derivatives.
+_WITHOUT_DERIVATIVE = ("bool", "int", "uint")
+
 
 def derivatives(trace: Trace, total: TracedArray, sources: Sequence[TracedArray | None]) -> list[Any]:
     """Returns the derivatives of the sum of an array with respect to sources of the same trace, None where there is none.
@@ -48,20 +51,20 @@ def derivatives(trace: Trace, total: TracedArray, sources: Sequence[TracedArray 
 def _reachable(trace: Trace, end: Origin) -> tuple[set[Origin], set[Any]]:
     """Returns the origins that a value depends on in a differentiable way, and the layers whose weights it depends on."""
     dtypes = trace.dtypes if isinstance(trace, LazyTrace) else None
-    reached, layers, waiting = set[Origin](), set[Any](), [end]
-    while waiting:
-        origin = waiting.pop()
-        if origin in reached:
+    reached, layers = {end}, set[Any]()
+    entries = {end.entry} if isinstance(end, Computed) else set[int]()
+    for index in range(max(entries, default=-1), -1, -1):  # what an entry reads stands before it
+        if index not in entries:
             continue
-        reached.add(origin)
-        if not isinstance(origin, Computed):
-            continue
-        entry = trace.entries[origin.entry]
+        entry = trace.entries[index]
         if isinstance(entry, Use):
             layers.update(entry.part._layers_of_weights)
-        elif _stops(entry) or (dtypes is not None and np.dtype(dtypes[origin.entry]).kind in "biu"):
+        elif _stops(entry) or (dtypes is not None and dtypes[index].startswith(_WITHOUT_DERIVATIVE)):
             continue
-        waiting += [symbol for symbol, _ in entry.inputs]
+        for origin, _ in entry.inputs:
+            reached.add(origin)
+            if type(origin) is Computed:
+                entries.add(origin.entry)
     return reached, layers
 
 

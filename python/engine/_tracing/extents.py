@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from engine._base.checks import Shape, filled
@@ -52,6 +53,12 @@ SAMPLES = Extent(0, 1)
 # one that no axis can have.
 UNKNOWN = Extent(-1, -1)
 Extents = tuple[Extent, ...]
+
+
+@lru_cache
+def fixed_extents(shape: tuple[int, ...]) -> Extents:
+    """Returns the extents of a shape without lengths that depend on the batch."""
+    return tuple(map(Extent, shape))
 
 
 class FullShape(tuple[Extent, ...]):

@@ -16,7 +16,7 @@ from engine._data.exact_integers import ExactIntegers
 from engine._data.index_ranges import IndexRange
 from engine._tracing.dispatch import implementation
 from engine._tracing.errors import CannotRecordError
-from engine._tracing.extents import Extent, Extents
+from engine._tracing.extents import Extents, fixed_extents
 from engine._tracing.symbolic import Slot, current, filled_slots, mapped
 from engine._tracing.trace import (
     FLOAT32,
@@ -161,7 +161,7 @@ class _Arguments:
         if isinstance(value, np.ndarray):
             dtype = _KEPT.get(value.dtype)
             self.arrays.append(value)
-            self.key += (TracedArray, tuple(map(Extent, value.shape)), dtype)
+            self.key += (TracedArray, fixed_extents(value.shape), dtype)
             return value.ndim > 0 and dtype is not None
         if kind is list or kind is tuple:
             self.key += (kind, len(value))

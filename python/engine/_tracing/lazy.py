@@ -32,7 +32,7 @@ from engine._data.index_ranges import IndexRange
 from engine._tracing import known_calls
 from engine._tracing.dispatch import can_record, function_of_arrays, implementation
 from engine._tracing.errors import CannotRecordError, NeedsValuesError, line_of_user, needs_values
-from engine._tracing.extents import Extent, Extents, full_shape
+from engine._tracing.extents import Extent, Extents, fixed_extents, full_shape
 from engine._tracing.symbolic import (
     contains,
     current,
@@ -42,7 +42,19 @@ from engine._tracing.symbolic import (
     recorded_ufunc,
     sequence_like,
 )
-from engine._tracing.trace import FLOAT32, Computed, Input, Node, OfWeight, Trace, TracedArray, Use, as_traced
+from engine._tracing.trace import (
+    FLOAT32,
+    Computed,
+    DTypeName,
+    Input,
+    Node,
+    OfWeight,
+    Trace,
+    TracedArray,
+    Use,
+    as_traced,
+    dtype_named,
+)
 
 # Functions of `engine.ops` that get functions of the user. Tapes run them as written, on the numbers, and record what the
 # user's functions do.
@@ -266,6 +278,8 @@ class LazyTrace(Trace):
 
     def weight(self, owner: Any, number: int, shape: Sequence[int]) -> TracedArray:
         """Returns weight `number` of its owner, as the entries so far have changed it."""
+        if not self.changes:  # nor is anything assigned
+            return RecordedArray(self, OfWeight(owner, number), fixed_extents(tuple(shape)), FLOAT32)
         array = super().weight(owner, number, shape)
         changed = any(owner in owners for _, owners in self.changes) and (owner, number) not in self._assigned
         if owner._specs[number].trainable or not changed:
@@ -327,7 +341,7 @@ class LazyTrace(Trace):
         name = dtype or ("float32" if array.dtype.kind == "f" else array.dtype.name)
         converted = numbers if name == "float32" else array.astype(name)
         argument = RecordedArray(
-            self, Input(len(self.arguments) - 1), tuple(map(Extent, array.shape)), name, converted
+            self, Input(len(self.arguments) - 1), fixed_extents(array.shape), name, converted
         )
         self.inputs.append(argument)
         return argument
@@ -529,7 +543,9 @@ class RecordedArray(TracedArray):
     def __init__(
         self, trace: LazyTrace, origin: Any, shape: Extents, dtype: str, numbers: NDArray[Any] | None = None
     ) -> None:
-        super().__init__(trace, origin, shape, dtype)
+        # What the base class does, without another call.
+        self.trace, self.origin, self.extents = trace, origin, shape
+        self.dtype = dtype if type(dtype) is DTypeName else dtype_named(dtype)
         self._numbers = numbers
         if numbers is None:
             trace.waiting.append(weakref.ref(self))

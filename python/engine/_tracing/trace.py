@@ -151,7 +151,7 @@ class Trace:
         self, kind: str, inputs: Sequence[TracedArray], shape: Extents, dtype: str, **fields: Any
     ) -> TracedArray:
         """Appends a node, and returns its output."""
-        spend(_NUMBERS_OF_NODE, f"a node {kind!r}")
+        spend(_NUMBERS_OF_NODE, "a node of a function")
         line = line_of_user() if kind in _NOT_IN_EVERY_FORMAT else ""
         views = tuple([array.view for array in inputs])
         origin = self.append(Node(kind, views, tuple(shape), Fields(fields), line), dtype)
