@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from engine._base.lazy_imports import on_first_use
@@ -25,6 +25,8 @@ __all__ = [
 ]
 
 Path = tuple[Any, ...]
+# The types of dicts that `_rebuilt_like` can make.
+_DICTS = frozenset((dict, OrderedDict, defaultdict))
 
 
 class MAP_TO_NONE:  # noqa: N801 # Keras' name
@@ -33,7 +35,7 @@ class MAP_TO_NONE:  # noqa: N801 # Keras' name
 
 def is_nested(structure: Any) -> bool:
     """Returns whether `structure` is a list, tuple, named tuple, deque or dict, so that it is not a leaf."""
-    return isinstance(structure, (list, tuple, deque)) or _is_dict(structure)
+    return isinstance(structure, (list, tuple, deque)) or type(structure) in _DICTS
 
 
 def flatten(structure: Any) -> list[Any]:
@@ -199,19 +201,19 @@ def pack_sequence_as(structure: Any, flat_sequence: Iterable[Any]) -> Any:
         ValueError: if it has another number of leaves than `structure`.
     """
     leaves = list(flat_sequence)
-    left = iter(leaves)
-
-    def packed(part: Any) -> Any:
-        if is_nested(part):
-            return _rebuilt_like(part, [packed(child) for _, child in _children(part)])
-        return next(left, None)
-
-    result = packed(structure)
+    result = _packed(structure, iter(leaves))
     leaf_count = len(flatten(structure))
     if len(leaves) != leaf_count:
         msg = f"`flat_sequence` must have {leaf_count} entries, one for each leaf of `structure`, got {len(leaves)}"
         raise ValueError(msg)
     return result
+
+
+def _packed(structure: Any, leaves: Iterator[Any]) -> Any:
+    """Returns a structure with the next leaves, and None in place of those that are missing."""
+    if not is_nested(structure):
+        return next(leaves, None)
+    return _rebuilt_like(structure, [_packed(child, leaves) for _, child in _children(structure)])
 
 
 def lists_to_tuples(structure: Any) -> Any:
@@ -220,8 +222,8 @@ def lists_to_tuples(structure: Any) -> Any:
 
 
 def _is_dict(structure: Any) -> bool:
-    """Returns whether it is a dict of a type that `_rebuilt_like` can make."""
-    return type(structure) in (dict, OrderedDict, defaultdict)
+    """Returns whether it is a dict, and no object of a subclass that makes other ones."""
+    return type(structure) in _DICTS
 
 
 def _is_named(structure: Any) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from engine._tracing.lazy import LazyTrace
-from engine._tracing.trace import Computed, Node, OfWeight, Origin, Trace, TracedArray, Use
+from engine._tracing.trace import FLOAT32, Computed, Fields, Node, OfWeight, Origin, Trace, TracedArray, Use
 
 # How the names of dtypes begin whose numbers have no derivatives.
 _WITHOUT_DERIVATIVE = ("bool", "int", "uint")
@@ -41,11 +42,22 @@ def derivatives(trace: Trace, total: TracedArray, sources: Sequence[TracedArray 
     # One node computes all derivatives, and one node for each source reads its own.
     node = trace.add("gradients", (total, *by_origin.values()), (), "float32")
     return [
-        trace.add("gradient", (node,), source.extents, "float32", index=indices[source.origin])
+        _derivative(trace, node, source, indices[source.origin])
         if differentiable and source is not None
         else None
         for source, differentiable in zip(sources, has_derivative, strict=True)
     ]
+
+
+def _derivative(trace: Trace, node: TracedArray, source: TracedArray, index: int) -> TracedArray:
+    """Returns the derivative with respect to a source, which has an index among those of a node "gradients"."""
+    origin = trace.append(Node("gradient", (node.view,), source.extents, _fields(index)), FLOAT32)
+    return trace.symbol(trace, origin, source.extents, FLOAT32)
+
+
+@lru_cache
+def _fields(index: int) -> Fields:
+    return Fields(index=index)
 
 
 def _reachable(trace: Trace, end: Origin) -> tuple[set[Origin], set[Any]]:

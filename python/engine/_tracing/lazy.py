@@ -32,7 +32,7 @@ from engine._data.index_ranges import IndexRange
 from engine._tracing import known_calls
 from engine._tracing.dispatch import can_record, function_of_arrays, implementation
 from engine._tracing.errors import CannotRecordError, NeedsValuesError, line_of_user, needs_values
-from engine._tracing.extents import Extent, Extents, fixed_extents, full_shape
+from engine._tracing.extents import Extent, Extents, fixed_extents
 from engine._tracing.symbolic import (
     contains,
     current,
@@ -182,6 +182,17 @@ def _trace_assigns(weight: Any, value: Any) -> bool:
     return True
 
 
+class PartCall(NamedTuple):
+    """What a call of a layer or a model computes and changes."""
+
+    shapes: tuple[Extents, ...]
+    """The shapes of its outputs."""
+    changed: frozenset[Any]
+    """The owners of weights that it changes, such as moving averages."""
+    may_make_mask: bool
+    """Whether its outputs may have a mask though its inputs have none."""
+
+
 class TraceFunctions(NamedTuple):
     """What computes traces. It knows how layers and models are lowered."""
 
@@ -189,11 +200,10 @@ class TraceFunctions(NamedTuple):
     """Computes all arrays of a trace that wait for their numbers."""
     masks: Callable[[LazyTrace, Sequence[TracedArray]], list[bool]]
     """Returns for each output of a layer or a model whether a mask reaches it, with one value for each of its rows."""
-    changed_by: Callable[[Any, Sequence[Any], bool | None, Any], frozenset[Any]]
-    """Returns the owners of the weights that a call of a layer or a model changes.
+    call_of_part: Callable[[Any, Sequence[TracedArray], bool | None, Any], PartCall]
+    """Returns what a call of a layer or a model computes and changes. Its weights are created.
 
-    Its arguments are the layer or model, the shape of one sample of each input, and the arguments of the call: `training`, and
-    the further ones.
+    Its arguments are the layer or model, its inputs, and the arguments of the call: `training`, and the further ones.
     """
 
 
@@ -289,19 +299,12 @@ class LazyTrace(Trace):
     def call(
         self, part: Any, inputs: Sequence[TracedArray], training: bool | None = None, arguments: Any = None
     ) -> tuple[TracedArray, ...]:
-        samples = [symbol._sample for symbol in inputs]
-        shapes = part._output_shapes_for(samples)
-        if not part._has_weights:
-            part._build_for_inputs(samples)
+        call = self.functions.call_of_part(part, inputs, training, arguments)
         self._require_readable(part, inputs)
-        count = inputs[0].extents[0].fixed
-        lengths = tuple(shape_for_samples(full_shape(shape), count) for shape in shapes)
-        views = tuple(symbol.view for symbol in inputs)
-        outputs: Any = self.append_call(Use(part, views, lengths, training, arguments))
-        self._record_change(self.functions.changed_by(part, samples, training, arguments))
-        if any(symbol._keras_mask is not None for symbol in inputs if isinstance(symbol, RecordedArray)) or (
-            part._may_make_mask
-        ):
+        views = tuple([symbol.view for symbol in inputs])
+        outputs: Any = self.append_call(Use(part, views, call.shapes, training, arguments))
+        self._record_change(call.changed)
+        if call.may_make_mask or any(mask_of(symbol) is not None for symbol in inputs):
             for array, masked in zip(outputs, self.functions.masks(self, outputs), strict=True):
                 if masked:
                     array._keras_mask = self.add("mask_as_array", (array,), array.extents[:-1], "bool")

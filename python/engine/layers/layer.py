@@ -724,7 +724,10 @@ class Layer(Part, Leaf, Spec):
 
     @property
     def _layers_of_weights(self) -> list[Layer]:
-        inner = [layer for part in self._parts() for layer in part._layers_of_weights]
+        parts = self._parts()
+        if not parts:
+            return [self]
+        inner = [layer for part in parts for layer in part._layers_of_weights]
         return list(dict.fromkeys([self, *inner]))
 
     # Weights: reading and writing.

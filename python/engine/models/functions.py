@@ -20,8 +20,15 @@ from engine._base.locks import Lock, Order
 from engine._base.random_state import next_key
 from engine._core_interface.cpp import Float32, Program, WeightArray, new_arrays, read_arrays, write_arrays
 from engine._core_interface.operations import variable_node
-from engine._tracing.extents import Extent, FullShape, as_pairs, full_shape, sample_shape
-from engine._tracing.lazy import LazyTrace, RecordedArray, TraceFunctions, keep_weights, shape_for_samples
+from engine._tracing.extents import Extent, Extents, FullShape, as_pairs, full_shape, sample_shape
+from engine._tracing.lazy import (
+    LazyTrace,
+    PartCall,
+    RecordedArray,
+    TraceFunctions,
+    keep_weights,
+    shape_for_samples,
+)
 from engine._tracing.recordings import Recording
 from engine._tracing.trace import Computed, Input, Node, OfWeight, Origin, TracedArray, Use
 from engine._tracing.versions import Dependencies
@@ -623,16 +630,63 @@ def _concrete(node: Node, count: int) -> Node:
     return Node(node.kind, inputs, shape_for_samples(node.shape, count), fields)
 
 
-_changed_by: weakref.WeakKeyDictionary[Any, dict[Any, tuple[weakref.WeakSet[Any], int, Dependencies]]] = (
-    weakref.WeakKeyDictionary()
-)
-"""What `changed_by` has found, how many these are, and what that depends on, by the part and the other arguments.
+class _KnownPartCall(NamedTuple):
+    """What is known of a call of a layer or a model."""
 
-The part may be among what is found, which must not keep it alive.
-"""
+    shapes: tuple[Extents, ...]
+    may_make_mask: bool
+    changed: weakref.WeakSet[Any]
+    """The owners of weights that it changes. The part may be among them, and must not be kept alive."""
+    changed_count: int
+    """How many these are."""
+    dependencies: Dependencies
 
 
-def changed_by(part: Any, samples: Sequence[Any], training: bool | None, arguments: Any) -> frozenset[Any]:
+# By the part, and then by the shapes of the inputs and the argument `training`.
+_part_calls: weakref.WeakKeyDictionary[Any, dict[Any, _KnownPartCall]] = weakref.WeakKeyDictionary()
+# The number of calls that are kept for each part.
+_MOST_CALLS_OF_PART = 64
+
+
+def call_of_part(part: Any, inputs: Sequence[TracedArray], training: bool | None, arguments: Any) -> PartCall:
+    """Returns what a call of a layer or a model computes and changes. Its weights are created.
+
+    Args:
+        part: the layer or model.
+        inputs: its inputs.
+        training: the argument `training` of the call.
+        arguments: the further arguments of the call.
+    """
+    calls = _part_calls.get(part)
+    if calls is None:
+        calls = _part_calls.setdefault(part, {})
+    key = (*[array.extents for array in inputs], training)
+    known = None if arguments is not None else calls.get(key)
+    if known is not None and known.dependencies.are_unchanged and len(known.changed) == known.changed_count:
+        return PartCall(known.shapes, frozenset(known.changed), known.may_make_mask)
+    samples = [array._sample for array in inputs]
+    dependencies, was_built = Dependencies(), part._has_weights
+    with dependencies.collecting():
+        dependencies.add(part)
+        shapes = part._output_shapes_for(samples)
+        if not part._has_weights:
+            part._build_for_inputs(samples)
+        batch = inputs[0].extents[0].fixed
+        lengths = tuple(shape_for_samples(full_shape(shape), batch) for shape in shapes)
+        found = PartCall(
+            lengths, _changed_by(part, samples, training, arguments, dependencies), part._may_make_mask
+        )
+    if arguments is None and was_built:  # or else there may be parts that were not there before
+        if len(calls) >= _MOST_CALLS_OF_PART:
+            calls.clear()
+        changed = weakref.WeakSet(found.changed)
+        calls[key] = _KnownPartCall(lengths, found.may_make_mask, changed, len(changed), dependencies)
+    return found
+
+
+def _changed_by(
+    part: Any, samples: Sequence[Any], training: bool | None, arguments: Any, dependencies: Dependencies
+) -> frozenset[Any]:
     """Returns the owners of the weights that a call of a layer or a model changes.
 
     Args:
@@ -640,28 +694,14 @@ def changed_by(part: Any, samples: Sequence[Any], training: bool | None, argumen
         samples: the shape of one sample of each input.
         training: the argument `training` of the call.
         arguments: the further arguments of the call.
+        dependencies: where to note what is read.
     """
     if all(weight.trainable for layer in part._layers_of_weights for weight in layer._specs):
         return frozenset()
-    of_part = _changed_by.setdefault(part, {})
-    key = (tuple(samples), training, arguments)
-    known = of_part.get(key)
-    if known is not None and known[2].are_unchanged and len(owners := frozenset(known[0])) == known[1]:
-        return owners
-    dependencies = Dependencies()
-    found = _changed_in(part, samples, training, arguments, dependencies)
-    of_part[key] = weakref.WeakSet(found), len(found), dependencies
-    return found
-
-
-def _changed_in(
-    part: Any, samples: Sequence[Any], training: bool | None, arguments: Any, dependencies: Dependencies
-) -> frozenset[Any]:
     search = _FunctionFlattening(dependencies)
     inputs = [Value(-1 - number, sample) for number, sample in enumerate(samples)]
     try:
-        with dependencies.collecting():
-            search._called(part, inputs, CallMode(training, training), arguments)
+        search._called(part, inputs, CallMode(training, training), arguments)
     except Exception:  # nor can it be computed, which says why
         return frozenset()
     found = set[Any]()
@@ -683,4 +723,4 @@ def _changed_in(
 # In training, the assignments that only predictions make; and the other way round.
 _OTHER_BRANCH = {True: "predictions", False: "training"}
 
-LazyTrace.functions = TraceFunctions(evaluate, masks, changed_by)
+LazyTrace.functions = TraceFunctions(evaluate, masks, call_of_part)
