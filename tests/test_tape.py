@@ -870,3 +870,79 @@ def test_normalizations_of_every_width_have_the_gradient_of_fit(
     model.train_on_batch(X, Y)
     for one, weight, old in zip(found, model.trainable_variables, before, strict=True):
         np.testing.assert_allclose(one, old - np.array(weight), rtol=1e-4, atol=2e-6)
+
+
+def test_a_step_leaves_nothing_to_the_garbage_collector() -> None:
+    model, optimizer = dense_model(), keras.optimizers.SGD(0.1)
+
+    def step() -> None:
+        with keras.GradientTape() as tape:
+            loss = ops.mean(ops.square(model(X, training=True) - Y))
+        weights = model.trainable_variables
+        optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+
+    step()
+    gc.collect()
+    gc.disable()
+    try:
+        step()
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
+def test_numbers_of_formulas_may_change_their_sign_alone() -> None:
+    x = np.ones(2, np.float32)
+
+    def infinity(number: float) -> float:
+        with keras.GradientTape() as tape:
+            tape.watch(x)
+            return float(ops.sum(1.0 / ops.multiply(x, number)))
+
+    assert [infinity(number) for number in (0.0, -0.0, 0.0)] == [np.inf, -np.inf, np.inf]
+
+
+class Repeated(layers.Layer):
+    """Returns its input several times, side by side."""
+
+    times = 1
+
+    def call(self, x: Any) -> Any:
+        return ops.concatenate([x] * self.times, axis=-1)
+
+
+def test_a_later_call_of_a_changed_layer_has_other_shapes() -> None:
+    layer = Repeated()
+    for times, rows in ((1, 6), (3, 6), (3, 2), (2, 2)):
+        layer.times = times
+        for _ in range(2):
+            with keras.GradientTape():
+                assert layer(X[:rows]).shape == (rows, 4 * times)
+
+
+def test_a_later_call_changes_the_averages_if_the_layer_trains_then() -> None:
+    layer = layers.BatchNormalization()
+
+    def mean_after(training: bool) -> Any:
+        with keras.GradientTape():
+            layer(X, training=training)
+        return np.array(layer.moving_mean)
+
+    first, again = mean_after(True), mean_after(True)
+    assert (first != again).all()
+    np.testing.assert_array_equal(mean_after(False), again)
+    layer.trainable = False
+    np.testing.assert_array_equal(mean_after(True), again)
+    layer.trainable = True
+    assert (mean_after(True) != again).all()
+
+
+def test_calls_of_many_batch_sizes_are_kept_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(functions, "_MOST_CALLS_OF_PART", 3)
+    model = dense_model()
+    for rows in (*range(1, 6), 2, 2):
+        with keras.GradientTape():
+            y = model(X[:rows])
+        assert y.shape == (rows, 2)
+        assert len(functions._part_calls[model]) <= 3
+        np.testing.assert_allclose(y, model.predict(X[:rows], verbose=0), rtol=1e-5, atol=1e-6)

@@ -369,12 +369,13 @@ class GradientTape(ContextBlock):
         """Returns the symbol that stands for a source in a trace; None if the tape doesn't watch the source."""
         if isinstance(source, RecordedArray):
             return source if source.trace is trace else trace.watched.get(id(source))
-        variable = getattr(source, "_owner_and_number", None)
-        if variable is not None:
-            watched = (id(variable[0]), variable[1]) in self._watched_weights
-            if not watched and not (self._watches_variables and source.trainable):
-                return None
-            return source._weight_in(trace)  # type: ignore[no-any-return] # a symbol
+        weight_in = getattr(source, "_weight_in", None)
+        if weight_in is not None:
+            if not (self._watches_variables and source.trainable):
+                owner, number = source._owner_and_number
+                if (id(owner), number) not in self._watched_weights:
+                    return None
+            return weight_in(trace)  # type: ignore[no-any-return] # a symbol
         symbol = trace.watched.get(id(source))
         if symbol is not None and not _is_read(trace, symbol) and not hasattr(source, "_keras_mask"):
             msg = (

@@ -12,6 +12,7 @@ import weakref
 from array import array
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -83,6 +84,8 @@ class _KeptFunction:
         self.varying = tuple[int, ...]()
         """The indices of the constants that have differed."""
         self.function: Function | None = None
+        self.last_use = 0
+        """The number of the last request for it."""
 
     def compare(self, constants: Sequence[float]) -> None:
         """Notes which constants of a request differ from those of the first one."""
@@ -97,8 +100,9 @@ def _bytes_of(numbers: Sequence[float]) -> bytes:
     return array("d", numbers).tobytes()
 
 
-# By the key of their requests, which keeps alive all that it refers to. Those that were used last are at the end.
-_functions: OrderedDict[Any, _KeptFunction] = OrderedDict()
+# By the key of their requests, which keeps alive all that it refers to.
+_functions: dict[Any, _KeptFunction] = {}
+_uses = count(1)
 # What `masks` has found, and what that depends on, in the same way.
 _masked: OrderedDict[Any, tuple[list[bool], Dependencies]] = OrderedDict()
 _table = Lock("the compiled functions", Order.FUNCTIONS)
@@ -251,15 +255,21 @@ def _function_for(request: Request) -> Function:
         kept = _functions.get(key)
         if kept is None:
             kept = _functions[key] = _KeptFunction(request.constants)
+        kept.last_use = next(_uses)
         kept.compare(request.constants)
-        _functions.move_to_end(key)
-        dropped = [_functions.popitem(last=False) for _ in range(len(_functions) - _MOST_FUNCTIONS)]
+        dropped = [_least_used() for _ in range(len(_functions) - _MOST_FUNCTIONS)]
         function, varying = kept.function, kept.varying
     del dropped  # without the lock
     if function is None or function.varying != varying or not function.dependencies.are_unchanged:
         function = _compiled(request, varying)  # without the lock, as it may run code of users
         kept.function = function
     return function
+
+
+def _least_used() -> Any:
+    """Takes the function that was not used for longest out of the table, and returns it with its key."""
+    key = min(_functions, key=lambda each: _functions[each].last_use)
+    return key, _functions.pop(key)
 
 
 def _compiled(request: Request, varying: Sequence[int]) -> Function:

@@ -318,8 +318,9 @@ class Optimizer(Spec):
         if not self._tracks(variables):
             self._begin_steps(tracked_of(variables))
         stepper = cast("Stepper", self._stepper)
-        for variable in variables:
-            stepper.place_of(variable)
+        for gradient, variable in zip(gradients, variables, strict=True):
+            if gradient is None:  # the others are looked up by the step
+                stepper.place_of(variable)
         stepper.step(*without_missing(gradients, variables))
 
     def _unscaled(self, gradients: Iterable[Any]) -> list[Any]:
