@@ -9,7 +9,18 @@ from typing import Any
 import numpy as np
 
 from engine._tracing.lazy import LazyTrace
-from engine._tracing.trace import FLOAT32, Computed, Fields, Node, OfWeight, Origin, Trace, TracedArray, Use
+from engine._tracing.trace import (
+    FLOAT32,
+    Computed,
+    Fields,
+    Node,
+    OfWeight,
+    Origin,
+    Trace,
+    TracedArray,
+    Use,
+    View,
+)
 
 # How the names of dtypes begin whose numbers have no derivatives.
 _WITHOUT_DERIVATIVE = ("bool", "int", "uint")
@@ -40,7 +51,7 @@ def derivatives(trace: Trace, total: TracedArray, sources: Sequence[TracedArray 
         return [None] * len(sources)
     indices = {origin: index for index, origin in enumerate(by_origin)}
     # One node computes all derivatives, and one node for each source reads its own.
-    node = trace.add("gradients", (total, *by_origin.values()), (), "float32")
+    node = (trace.add("gradients", (total, *by_origin.values()), (), "float32").view,)
     return [
         _derivative(trace, node, source, indices[source.origin])
         if differentiable and source is not None
@@ -49,9 +60,9 @@ def derivatives(trace: Trace, total: TracedArray, sources: Sequence[TracedArray 
     ]
 
 
-def _derivative(trace: Trace, node: TracedArray, source: TracedArray, index: int) -> TracedArray:
+def _derivative(trace: Trace, node: tuple[View], source: TracedArray, index: int) -> TracedArray:
     """Returns the derivative with respect to a source, which has an index among those of a node "gradients"."""
-    origin = trace.append(Node("gradient", (node.view,), source.extents, _fields(index)), FLOAT32)
+    origin = trace.append(Node("gradient", node, source.extents, _fields(index)), FLOAT32)
     return trace.symbol(trace, origin, source.extents, FLOAT32)
 
 

@@ -92,7 +92,12 @@ class Recorder:
     @property
     def records(self) -> bool:
         """Whether one of the tapes is recording."""
-        return self.captures or any(tape._is_open and not tape._paused for tape in self.tapes)
+        if self.captures:
+            return True
+        for tape in self.tapes:  # noqa: SIM110 # `any` of a generator takes twice as long
+            if tape._is_open and not tape._paused:
+                return True
+        return False
 
     # What arrays know of it, an `ArrayRecorder`.
 
@@ -265,7 +270,8 @@ class LazyTrace(Trace):
         return array
 
     def append(self, entry: Node | Use, dtype: str) -> Computed:
-        self._begin()
+        if not self.entries:
+            self._begin()
         self.dtypes.append(dtype)
         return super().append(entry, dtype)
 
@@ -401,10 +407,7 @@ class LazyTrace(Trace):
     def _begin(self) -> None:
         """Lists the trace among those that hold something."""
         key, listed = id(self), self._of_thread
-        if key not in listed:
-            listed[key] = weakref.ref(
-                self, partial(listed.pop, key)
-            )  # `pop` gets the reference as its default
+        listed[key] = weakref.ref(self, partial(listed.pop, key))  # `pop` gets the reference as its default
 
     def _release(self) -> None:
         """Forgets what was recorded, as all arrays have their numbers, and no tape asks for derivatives."""

@@ -58,7 +58,9 @@ def _recorded(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     answer = answer_of(name)
     if answer is not None:
         return answer(*args, **kwargs)
-    for value in symbolics_in([*args, *kwargs.values()]):
+    # The first argument almost always is a symbol.
+    first = args[:1] if args and isinstance(args[0], Symbolic) else symbolics_in([*args, *kwargs.values()])
+    for value in first:
         if isinstance(value, Symbolic):
             return value._as_tensor._record(name, args, kwargs)
     recorder = open_recorder.get()
