@@ -119,3 +119,30 @@ def test_kept_calls_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
         results = [x * float(number) for number in range(20)]
         assert len(known_calls._calls) <= 5
     np.testing.assert_array_equal(np.stack(results), np.outer(np.arange(20), np.ones(2)))
+
+
+LOSSES = {
+    "huber": keras.losses.Huber(0.5),
+    "another huber": keras.losses.Huber(1.5),
+    "crossentropy": keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1),
+    "classes": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    "binary": keras.losses.BinaryCrossentropy(from_logits=True),
+    "cosine": keras.losses.CosineSimilarity(axis=0),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_later_calls_of_a_loss_compute_what_the_first_one_does(name: str) -> None:
+    def loss(x: Any, y: Any) -> Any:
+        targets = np.array([0, 2, 1, 1]) if name == "classes" else y
+        return LOSSES[name](targets, ops.sin(x))
+
+    for _ in range(2):
+        pair = rng.uniform(size=(2, 4, 3)).astype(np.float32)
+        later = gradients(loss, *pair)
+        known_calls._calls.clear()
+        first = gradients(loss, *pair)
+        for each, other in zip([later[0], *later[1]], [first[0], *first[1]], strict=True):
+            np.testing.assert_array_equal(each, other)
+        targets = np.array([0, 2, 1, 1]) if name == "classes" else pair[1]
+        np.testing.assert_allclose(later[0], LOSSES[name](targets, np.sin(pair[0])), rtol=2e-5)

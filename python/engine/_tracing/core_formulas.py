@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from engine._core_interface.cpp import activation_code, loss_code
 from engine._core_interface.operations import ActivationFields
 from engine._tracing.code import Term
-from engine._tracing.dispatch import function_of_arrays
+from engine._tracing.dispatch import function_of_arrays, records
 from engine._tracing.primitives import elementwise, float_dtype
 from engine._tracing.symbolic import apply, contains_symbolic
 from engine._tracing.trace import TracedArray
@@ -62,6 +62,8 @@ def recorded_activation(
 # Functions of `engine.ops` that have another name than the core's instruction.
 _NAMES = {"negate": "negative", "select": "where"}
 _REDUCTIONS = ("sum", "mean", "max")
+# By this name traces know how to record a loss, which is no function of `engine.ops`.
+_LOSS = "core.loss"
 
 
 def recorded_loss(formula: Mapping[str, Any], targets: Any, predictions: Any, axis: Any) -> Any:
@@ -73,6 +75,16 @@ def recorded_loss(formula: Mapping[str, Any], targets: Any, predictions: Any, ax
         predictions: numbers. Both or one of them are symbols.
         axis: axis of the outputs, or several, or None for all. Without axes, (), each output is a row.
     """
+    args = predictions, targets, axis, tuple(formula.items())
+    if isinstance(targets, TracedArray) or isinstance(predictions, TracedArray):
+        return apply(_LOSS, args, {})
+    return _loss(*args)
+
+
+@records(_LOSS)
+def _loss(predictions: Any, targets: Any, axis: Any, items: Sequence[tuple[str, Any]]) -> Any:
+    """Records a loss for `recorded_loss`. The last argument has the items of its formula."""
+    formula = dict(items)
     columns = predictions.shape[axis] if formula["label_smoothing"] else 1
     steps = _steps(loss_code(formula, columns if isinstance(columns, int) else 0))
     # By register: the values, and whether there is one for each output of a row.

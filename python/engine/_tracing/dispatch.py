@@ -98,9 +98,9 @@ def can_record(name: str) -> bool:
 
 
 def operation_names() -> list[str]:
-    """Returns the names of all functions that can be recorded, without those of NumPy alone."""
+    """Returns the names of all functions that can be recorded, without those of NumPy or the core alone."""
     _fill()
-    return [name for name in _table if not name.startswith("numpy.")]
+    return [name for name in _table if not name.startswith(("numpy.", "core."))]
 
 
 def _fill() -> None:
