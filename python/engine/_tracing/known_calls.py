@@ -107,7 +107,8 @@ class _KnownCall(NamedTuple):
 
 
 # By the name of the function and its arguments; None for calls that depend on more than these.
-_calls: dict[tuple[Any, ...], _KnownCall | None] = {}
+_calls: dict[tuple[Any, ...], Any] = {}
+_UNKNOWN = object()
 
 
 def _known(
@@ -122,12 +123,12 @@ def _known(
     origins = [each.origin if isinstance(each, TracedArray) else place for place, each in enumerate(arrays)]
     places = tuple(map(origins.index, origins))
     key = (name, *found.key, places)
-    if key not in _calls:
+    call = _calls.get(key, _UNKNOWN)
+    if call is _UNKNOWN:
         if len(_calls) >= _MOST_CALLS:
             _calls.clear()
         arrays = [as_traced(array, trace) for array in arrays]
-        _calls[key] = _recorded_apart(name, args, kwargs, arrays, places)
-    call = _calls[key]
+        call = _calls[key] = _recorded_apart(name, args, kwargs, arrays, places)
     return None if call is None else (call, arrays)
 
 
@@ -151,7 +152,7 @@ class _Arguments:
         """Adds an argument; returns False if nodes may depend on more than the key can hold of it."""
         kind = type(value)
         if kind in _PLAIN:
-            self.key += (kind, value or repr(value))  # as 0.0 == -0.0
+            self.key += (kind, value or (repr(value),))  # as 0.0 == -0.0
             return True
         if isinstance(value, TracedArray) or hasattr(value, "_weight_in"):
             array = as_traced(value, self._trace)
