@@ -77,7 +77,7 @@ class GradientTape(ContextBlock):
     def _join(self, trace: LazyTrace) -> None:
         """Records into `trace` from now on."""
         self._traces.append(trace)
-        trace.tapes.add(self)
+        trace.add_tape(self)
         for value in self._watched:
             self._watch_in(trace, value)
 
@@ -163,7 +163,7 @@ class GradientTape(ContextBlock):
     def reset(self) -> None:
         """Forgets what was recorded."""
         for trace in self._traces:
-            trace.tapes.discard(self)
+            trace.remove_tape(self)
         self._traces, self._watched, self._watched_weights = [], [], set()
         self._used = False
         recorder = open_recorder.get()

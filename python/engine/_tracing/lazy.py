@@ -231,7 +231,7 @@ class LazyTrace(Trace):
         """The dtype of the result of each entry."""
         self.waiting: list[weakref.ref[RecordedArray]] = []
         """The arrays without numbers. One that the user has let go isn't computed."""
-        self.tapes: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._tapes: list[weakref.ref[Any]] = []
         self.watched: dict[int, TracedArray] = {}
         """The arrays of the user that a tape watches, by their `id`."""
         self.earlier: dict[Any, list[NDArray[Any]]] = {}
@@ -254,7 +254,19 @@ class LazyTrace(Trace):
     @property
     def may_differentiate(self) -> bool:
         """Whether a tape may still ask for derivatives."""
-        return any(not tape._finished for tape in self.tapes)
+        for reference in self._tapes:
+            tape = reference()
+            if tape is not None and not tape._finished:
+                return True
+        return False
+
+    def add_tape(self, tape: Any) -> None:
+        """Notes that a tape records into this trace, which doesn't keep it alive."""
+        self._tapes.append(weakref.ref(tape))
+
+    def remove_tape(self, tape: Any) -> None:
+        """Notes that a tape asks for no derivatives of what it has recorded here."""
+        self._tapes = [reference for reference in self._tapes if reference() is not tape]
 
     def depends_on(self, part: Any) -> None:
         """Notes that a layer, a model or a variable is about to be read, where what is recorded will be compiled as it is."""
