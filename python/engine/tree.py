@@ -25,6 +25,8 @@ __all__ = [
 ]
 
 Path = tuple[Any, ...]
+# What comes after the last leaf.
+_END = object()
 # The types of dicts that `_rebuilt_like` can make.
 _DICTS = frozenset((dict, OrderedDict, defaultdict))
 
@@ -201,9 +203,10 @@ def pack_sequence_as(structure: Any, flat_sequence: Iterable[Any]) -> Any:
         ValueError: if it has another number of leaves than `structure`.
     """
     leaves = list(flat_sequence)
-    result = _packed(structure, iter(leaves))
-    leaf_count = len(flatten(structure))
-    if len(leaves) != leaf_count:
+    left = iter((*leaves, _END))
+    result = _packed(structure, left)
+    if next(left, None) is not _END:
+        leaf_count = len(flatten(structure))
         msg = f"`flat_sequence` must have {leaf_count} entries, one for each leaf of `structure`, got {len(leaves)}"
         raise ValueError(msg)
     return result

@@ -185,9 +185,9 @@ class Trace:
 
     def append_call(self, use: Use) -> tuple[TracedArray, ...]:
         """Appends a call, and returns its outputs."""
-        entry = self.append(use, "float32").entry
+        entry = self.append(use, FLOAT32).entry
         return tuple(
-            self.symbol(self, Computed(entry, number), shape, "float32")
+            self.symbol(self, Computed(entry, number), shape, FLOAT32)
             for number, shape in enumerate(use.shapes)
         )
 
