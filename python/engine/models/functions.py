@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import weakref
-from array import array
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from itertools import count
@@ -97,7 +96,7 @@ class _KeptFunction:
 
 def _bytes_of(numbers: Sequence[float]) -> bytes:
     """Returns numbers in a form whose `==` tells 0.0 from -0.0, and finds NaN."""
-    return array("d", numbers).tobytes()
+    return np.array(numbers, np.float64).tobytes()
 
 
 # By the key of their requests, which keeps alive all that it refers to.
