@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("threads_as_before")
 
 RNG = np.random.default_rng(3)
 # Around the vectors of each instruction set, around those that pass through a chain together, and around a block.
-LENGTHS = [1, 3, 4, 5, 15, 16, 17, 31, 32, 33, 127, 128, 129, 511, 512, 513, 1000, 5000]
+LENGTHS = [1, 3, 4, 5, 15, 16, 17, 31, 32, 33, 127, 128, 129, 255, 256, 257, 511, 512, 513, 1000, 5000]
 
 
 def numbers(*shape: int) -> NDArray[np.float32]:
@@ -329,3 +329,82 @@ def test_the_gradient_of_a_longer_sort_is_refused() -> None:
     x = np.zeros(2**24 + 1, np.float32)
     with pytest.raises(CannotRecordError, match="every integer up to 16,777,216"):
         keras.grad(lambda x: np.sum(np.sort(x)))(x)
+
+
+# ---- Tiles of rows ----------------------------------------------------------------------------------------------------
+
+# Rows of so many numbers, of which only a few fit the L2 cache: steps are done for some of them at a time.
+LONG_ROWS = (150, 5000)
+
+
+def by_rows(f: Callable[..., Any], *arrays: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """The results of a function of rows, from calls with so few rows that all of them are done at once."""
+    parts = [f(*(array[i : i + 16] for array in arrays)) for i in range(0, len(arrays[0]), 16)]
+    return [np.concatenate(each) for each in zip(*parts, strict=True)]
+
+
+ROW_STEPS: list[Callable[[Any, Any], Any]] = [
+    lambda a, b: a + b,
+    lambda a, b: a - ops.max(b, axis=1, keepdims=True),
+    lambda a, b: ops.exp(-ops.abs(a)) * b,
+    lambda a, b: a / (1.0 + ops.sum(b * b, axis=1, keepdims=True)),
+    lambda a, b: ops.flip(b, axis=1) * a,
+    lambda a, b: ops.concatenate([b[:, 3:], a[:, :3]], axis=1),
+]
+
+
+def row_program(kinds: list[int]) -> Callable[..., Any]:
+    """A function of two matrices in which each row of the results depends on the same row of these alone."""
+
+    def f(x: Any, y: Any) -> Any:
+        values = [x, y]
+        for place, kind in enumerate(kinds):
+            values.append(ROW_STEPS[kind](values[place // 2], values[-1]))
+        return values[-1], ops.mean(values[-1], axis=1), values[len(values) // 2] * 1.0
+
+    return f
+
+
+@given(st.lists(st.integers(0, len(ROW_STEPS) - 1), min_size=2, max_size=8), st.integers(1, 3))
+def test_tiles_of_rows_have_the_bits_of_all_rows_at_once(kinds: list[int], threads: int) -> None:
+    keras.config.set_threads(threads)
+    f, x, y = keras.function(row_program(kinds)), numbers(*LONG_ROWS), numbers(*LONG_ROWS)
+    expected = by_rows(f, x, y)
+    for _ in range(2):
+        for result, whole in zip(f(x, y), expected, strict=True):
+            assert same_bits(np.asarray(result), whole)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_tiles_end_where_other_rows_are_needed(threads: int) -> None:
+    """Sums along the first axis need all rows, in the middle of steps that need the same rows alone."""
+    keras.config.set_threads(threads)
+
+    def f(x: Any) -> Any:
+        d = x - ops.mean(x, axis=1, keepdims=True)
+        e = ops.exp(d * 0.1)
+        s = ops.sum(e, axis=0, keepdims=True)
+        r = e / s + d
+        return r / ops.sum(ops.abs(r), axis=1, keepdims=True), s
+
+    x = numbers(*LONG_ROWS)
+    wide = x.astype(np.float64)
+    d = wide - wide.mean(axis=1, keepdims=True)
+    e = np.exp(d * 0.1)
+    s = e.sum(axis=0, keepdims=True)
+    r = e / s + d
+    found, sums = keras.function(f)(x)
+    np.testing.assert_allclose(np.asarray(sums), s, rtol=1e-5)
+    np.testing.assert_allclose(
+        np.asarray(found), r / np.abs(r).sum(axis=1, keepdims=True), rtol=1e-3, atol=1e-8
+    )
+
+
+def test_tiles_need_no_memory_for_all_rows() -> None:
+    """What steps pass to each other exists for the rows of a tile alone."""
+    keras.config.set_threads(2)
+    f = keras.function(lambda x: ops.softmax(ops.exp(x - ops.max(x, axis=1, keepdims=True)), axis=1))
+    f(numbers(*LONG_ROWS))
+    assert "in turns, for 16 rows r at a time" in f.explained(2)
+    f(numbers(8, 40))
+    assert "in turns" not in f.explained(2)

@@ -67,6 +67,10 @@ bool is_host(const Step& step) { return dynamic_cast<const graph::HostOperation*
 
 }  // namespace
 
+bool has_conflict(const Step& before, const Step& step, const std::vector<Placement>& placements) {
+  return find_conflict(accesses_of(before, placements), accesses_of(step, placements)).value != kNoValue;
+}
+
 void separate_columns(const std::vector<std::unique_ptr<Step>>& steps, std::vector<Placement>& placements,
                       int threads) {
   std::vector<bool> by_column(placements.size()), otherwise(placements.size());

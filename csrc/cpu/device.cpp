@@ -131,6 +131,22 @@ void run_step(const Step& step, ThreadContext& thread, const Batch& batch) {
   step.run(thread);
 }
 
+/// Does one thread's share of a step, and of the steps that are done in turns with it. Returns how many these are.
+int64_t run_steps_from(int64_t first, const Schedule& schedule, ThreadContext& thread, const Batch& batch) {
+  const Tile& tile = schedule.step(first).tile;
+  if (tile.steps == 0) {
+    run_step(schedule.step(first), thread, batch);
+    return 1;
+  }
+  const Range own = thread.worker.slice(tile.all.at(batch.rows));
+  for (int64_t row = own.begin; row < own.end; row += tile.rows) {
+    thread.tile = {row, std::min(row + tile.rows, own.end)};
+    for (int64_t i = first; i < first + tile.steps; ++i) run_step(schedule.step(i), thread, batch);
+  }
+  thread.tile = {};
+  return tile.steps;
+}
+
 CpuDevice::Outcome CpuDevice::run_stretch(const ThreadPolicy::Stretch& stretch, const Schedule& schedule,
                                           const RunArguments& arguments, int64_t begin, int64_t end,
                                           const std::function<bool()>& keep_going) {
@@ -158,7 +174,7 @@ CpuDevice::Outcome CpuDevice::run_stretch(const ThreadPolicy::Stretch& stretch, 
         limit.store(std::min(end, batch_begin + steps), std::memory_order_relaxed);
       }
       const int64_t batch_end = std::min(end, batch_begin + steps);
-      for (; cursor < batch_end; ++cursor) {
+      while (cursor < batch_end) {
         if (schedule.host_operation(cursor - batch_begin)) {
           if (worker.index == 0) {
             limit.store(cursor, std::memory_order_relaxed);
@@ -168,7 +184,7 @@ CpuDevice::Outcome CpuDevice::run_stretch(const ThreadPolicy::Stretch& stretch, 
         }
         const Step& step = schedule.step(cursor - batch_begin);
         if (step.barrier) worker.wait_for_team();
-        run_step(step, thread, batch);
+        cursor += run_steps_from(cursor - batch_begin, schedule, thread, batch);
       }
     }
   });
@@ -243,7 +259,7 @@ bool CpuDevice::predict(const Executable& executable, const RunArguments& argume
 
 /// Returns false if the arguments ask for finite rows and a row is not.
 bool CpuDevice::predict_batch(ThreadContext& thread, const RunArguments& arguments, const Batch& batch) const {
-  for (int64_t i = 0; i < thread.schedule.steps(); ++i) run_step(thread.schedule.step(i), thread, batch);
+  for (int64_t i = 0; i < thread.schedule.steps();) i += run_steps_from(i, thread.schedule, thread, batch);
   if (!arguments.finite) return true;
   // The rows are checked after the products, which have brought them into a cache.
   const Range rows{batch.first, batch.first + batch.rows};

@@ -99,6 +99,11 @@ std::string Schedule::to_text(const graph::ValueNames& names) const {
     if (step.barrier) {
       rows.push_back({"---- barrier: " + reason_of(step.conflict, all) + " ----"});
     }
+    if (step.tile.steps > 0) {
+      const std::string last = std::to_string(static_cast<int64_t>(i) + step.tile.steps - 1);
+      rows.push_back({"---- steps " + std::to_string(i) + " to " + last + " in turns, for " +
+                      std::to_string(step.tile.rows) + " rows r at a time ----"});
+    }
     for (const Operand& operand : step.operands) has_scratch = has_scratch || operand.value >= graph().value_count();
     const std::string kernel = step.operation ? step.kernel() : std::string();
     const std::string name = step.operation ? step.operation->name() : step.kernel();

@@ -43,6 +43,13 @@ struct Conflict {
   bool is_of_previous_batch = false;
 };
 
+/// Rows of arrays that some neighbouring steps are done for, before they are done for the next rows (cpu/tiles.h).
+struct Tile {
+  int64_t steps = 0;    // how many steps, from this one on; 0 where the step is no first one
+  int64_t rows = 0;     // of a tile
+  graph::Extent all{};  // the rows of the arrays
+};
+
 /// A step of a batch. Each operation of the graph has one or more of them; the structs stand in cpu/operations/.
 class Step {
  public:
@@ -62,6 +69,8 @@ class Step {
   Split split;
   const graph::Operation* operation;  // null for a step that only prepares another one
   std::vector<Operand> operands;      // those of the operation, and scratch. Barriers follow from them alone.
+  bool may_be_tiled = false;          // whether it shares rows of arrays, which may as well be computed a few at a time
+  Tile tile;                          // with the steps behind it
   bool barrier = false;               // whether to wait for the other threads before the step
   Conflict conflict;                  // the first reason for that; none where the threads only agree to go on
 };
@@ -73,6 +82,7 @@ struct Placement {
   int64_t offset = 0;            // in floats; of the first copy
   bool double_buffered = false;  // batches use one half of its rows and the other in turn
   bool copied = false;           // every thread has a copy of its own
+  int64_t floats_of_row = 0;     // where the memory holds the rows of a tile alone; 0: it holds all
   bool in_scratch = true;        // false for variables, constants, and what lies in memory of the caller
   float* numbers = nullptr;      // those of a constant
   int argument = -1;             // the number of the argument of a call whose memory it is; -1: of none
@@ -115,6 +125,9 @@ class Schedule final : public Executable {
   std::vector<std::string> names_with_scratch(const graph::ValueNames& names) const;
   std::string loops_text(const Operand& operand) const;
 };
+
+/// Whether a step touches what other threads may have touched in the step before.
+bool has_conflict(const Step& before, const Step& step, const std::vector<Placement>& placements);
 
 /// Marks the steps before which threads must wait for each other: at least one.
 void place_barriers(const std::vector<std::unique_ptr<Step>>& steps, const std::vector<Placement>& placements);

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "cpu/kernel_choice.h"
+#include "cpu/tiles.h"
 #include "graph/operations/function.h"
 #include "kernels/packed_blocks.h"
 #include "runtime/batch_sizes.h"
@@ -225,7 +226,10 @@ void Scheduler::run() {
     place_barriers(schedule_.steps_, schedule_.placements_);
   }
   // Between two steps the caller may look at any value.
-  if (one_team()) reuse_memory();
+  if (one_team()) {
+    tile_rows();
+    reuse_memory();
+  }
   place_values();
 }
 
@@ -252,23 +256,44 @@ void Scheduler::place_in_place() {
   }
 }
 
-/// Lets values use the same memory one after the other, except those that something other than the steps' operands may
-/// use, or that may have to outlive a batch.
-void Scheduler::reuse_memory() {
+/// Whether something other than the steps' operands may use the memory of a value, or it may have to outlive a batch.
+bool Scheduler::must_last(ValueId id) const {
   using Kind = graph::Value::Kind;
+  const Placement& place = schedule_.placements_[static_cast<size_t>(id)];
+  const Kind kind = value(id).kind;
+  const bool is_scratch_of_steps = id >= graph().value_count();
+  const bool is_of_batch = kind == Kind::kBatch || kind == Kind::kArray || is_scratch_of_steps;
+  return !is_of_batch || !place.in_scratch || place.double_buffered || input_step(id) || graph().is_output(id);
+}
+
+void Scheduler::tile_rows() {
+  std::vector<bool> may_shrink;
+  for (ValueId id = 0; id < schedule_.value_count(); ++id) {
+    const graph::Value& own = value(id);
+    const bool has_fixed_rows = own.kind == graph::Value::Kind::kArray && !own.shape.empty() &&
+                                std::all_of(own.shape.begin() + 1, own.shape.end(),
+                                            [](const graph::Extent& extent) { return extent.per_sample == 0; });
+    may_shrink.push_back(has_fixed_rows && !must_last(id) && !is_copied(id));
+  }
+  cpu::tile_rows(schedule_.steps_, schedule_.values_, schedule_.placements_, may_shrink, max_rows());
+}
+
+/// Lets values use the same memory one after the other.
+void Scheduler::reuse_memory() {
   std::vector<ValueMemory> memory;
-  for (size_t i = 0; i < schedule_.values_.size(); ++i) {
-    const Placement& place = schedule_.placements_[i];
-    const Kind kind = schedule_.values_[i].kind;
-    const auto id = static_cast<ValueId>(i);
-    const bool is_scratch_of_steps = id >= graph().value_count();
-    const bool is_of_batch = kind == Kind::kBatch || kind == Kind::kArray || is_scratch_of_steps;
-    const bool lasts =
-        !is_of_batch || !place.in_scratch || place.double_buffered || input_step(id) || graph().is_output(id);
-    memory.push_back({place.storage, place.rows * place.ld, place.copied, lasts});
+  for (ValueId id = 0; id < schedule_.value_count(); ++id) {
+    const Placement& place = schedule_.placements_[static_cast<size_t>(id)];
+    memory.push_back({place.storage, place.rows * place.ld, place.copied, must_last(id)});
   }
   std::vector<StepUses> steps;
   for (const auto& step : schedule_.steps_) steps.push_back({step->operands, step->barrier});
+  for (size_t i = 0; i < steps.size(); ++i) {
+    for (int64_t k = 0; k < schedule_.steps_[i]->tile.steps; ++k) {
+      const auto each = i + static_cast<size_t>(k);
+      steps[each].to_first = static_cast<size_t>(k);
+      steps[each].to_last = static_cast<size_t>(schedule_.steps_[i]->tile.steps - 1 - k);
+    }
+  }
   engine::reuse_memory(steps, memory, threads());
   for (size_t i = 0; i < memory.size(); ++i) schedule_.placements_[i].storage = memory[i].storage;
 }

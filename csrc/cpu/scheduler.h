@@ -95,6 +95,8 @@ class Scheduler {
 
   void append(std::unique_ptr<Step> step);
   void place_in_place();
+  bool must_last(ValueId value) const;
+  void tile_rows();
   void reuse_memory();
   void place_values();
   ValueId add_value(const graph::Value& value);

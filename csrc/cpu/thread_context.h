@@ -33,6 +33,9 @@ class ThreadContext {
   const Worker& worker;
   Batch batch{};
 
+  /// The rows of arrays that steps done in tiles are about; none at all where steps are not.
+  Range tile{};
+
   void begin(const Step& step, const Batch& of) {
     split_ = step.split;
     batch = of;
@@ -40,7 +43,10 @@ class ThreadContext {
 
   // ---- Which part of a loop belongs to this thread --------------------------------------------------------------
   /// This thread's part of a loop, or all of it if the step shares another loop.
-  Range range(Loop loop, int64_t extent) const { return split_.shares(loop) ? worker.slice(extent) : Range{0, extent}; }
+  Range range(Loop loop, int64_t extent) const {
+    if (!split_.shares(loop)) return {0, extent};
+    return empty(tile) ? worker.slice(extent) : tile;
+  }
   /// The same, up to the end of its last cache line.
   Range padded(Loop loop, int64_t extent) const {
     const Range own = range(loop, extent);
@@ -69,6 +75,7 @@ class ThreadContext {
     if (place.argument >= 0) return static_cast<float*>(const_cast<void*>(run.arguments[place.argument].data));
     if (place.result >= 0) return run.results[place.result];
     float* const at = run.scratch + place.offset + (place.copied ? worker.index * schedule.copy_stride() : 0);
+    if (place.floats_of_row > 0) return at - tile.begin * place.floats_of_row;
     return at + (place.double_buffered ? batch.index % 2 * (place.rows / 2) * place.ld : 0);
   }
   int variable_of(ValueId value) const { return schedule.value(value).variable; }

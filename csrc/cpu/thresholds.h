@@ -88,6 +88,9 @@ inline constexpr int64_t kPredictedRowsWithHost = 1024;
 /// of the kernel pass. All rows of the batch at once would come from main memory for every panel.
 inline constexpr int64_t kRowsInCache = 128;
 
+/// Floats of all arrays that steps keep for a tile of their rows: 512 KiB, which stay in the L2 cache.
+inline constexpr int64_t kTileFloats = 1 << 17;
+
 /// Inputs of a large batch (4 MiB) that stay in the L3 cache while the gradients of all columns are summed from them.
 inline constexpr int64_t kInputsInCache = 1 << 20;
 

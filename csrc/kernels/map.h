@@ -35,8 +35,8 @@ struct MapLoops<std::integer_sequence<int, ops...>> {
   static constexpr MapLoop kByOp[] = {run_instruction<static_cast<MapOp>(ops)>...};
 };
 
-/// Vectors that pass through a chain together, in registers of the CPU.
-constexpr int kChainVectors = 8;
+/// Vectors that pass through a chain together, in half of the CPU's registers: with AVX-512 it has 32 of them.
+constexpr int kChainVectors = kWidth == 16 ? 16 : 8;
 
 /// An operand of a chained instruction, vector by vector from number j on.
 struct ChainOperand {

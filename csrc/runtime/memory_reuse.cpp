@@ -16,6 +16,7 @@ struct Lifetime {
   bool begins_with_write = true;  // the first step does nothing but write it
   bool lasts = false;             // whatever the steps say
   std::size_t first = 0, last = 0;
+  std::size_t first_touch = 0;
 };
 
 /// The lifetime of the memory of each value; of values in the same memory, that of one alone.
@@ -30,10 +31,15 @@ std::vector<Lifetime> lifetimes_of(const std::vector<StepUses>& steps, const std
   for (std::size_t i = 0; i < steps.size(); ++i) {
     for (const Operand& operand : steps[i].operands) {
       Lifetime& life = of(operand.value);
-      if (!life.is_touched) life.first = i;
-      if (life.first == i && operand.use != graph::Use::kWrite) life.begins_with_write = false;
+      // Of steps in turns, other threads and other rows may be at any.
+      const bool copied = values[static_cast<std::size_t>(operand.value)].copied;
+      if (!life.is_touched) {
+        life.first = copied ? i : i - steps[i].to_first;
+        life.first_touch = i;
+      }
+      if (life.first_touch == i && operand.use != graph::Use::kWrite) life.begins_with_write = false;
       life.is_touched = true;
-      life.last = i;
+      life.last = std::max(life.last, copied ? i : i + steps[i].to_last);
     }
   }
   return lifetimes;

@@ -1,6 +1,7 @@
 // Which values lie in the same memory, one after the other: a batch then needs less memory, and more of that is still
 // in a cache. Nothing here knows any kind of operation or any device.
 #pragma once
+#include <cstddef>
 #include <vector>
 
 #include "graph/value.h"
@@ -11,6 +12,8 @@ namespace engine {
 struct StepUses {
   const std::vector<graph::Operand>& operands;  // none of which is kNoValue
   bool barrier = false;                         // whether threads wait for each other before the step
+  /// Neighbouring steps that are done again and again in turns: how far it is to the first and to the last of them.
+  std::size_t to_first = 0, to_last = 0;
 };
 
 /// The memory of a value.

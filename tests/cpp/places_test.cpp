@@ -160,11 +160,16 @@ struct Memory {
   std::vector<std::vector<Operand>> operands;
   std::vector<bool> barriers;
   std::vector<ValueMemory> values;
+  size_t in_turns = 0;  // the first so many steps are done in turns
 
   /// In whose memory each value lies then.
   std::vector<ValueId> storages(int threads) {
     std::vector<StepUses> steps;
     for (size_t i = 0; i < operands.size(); ++i) steps.push_back({operands[i], barriers[i]});
+    for (size_t i = 0; i < in_turns; ++i) {
+      steps[i].to_first = i;
+      steps[i].to_last = in_turns - 1 - i;
+    }
     reuse_memory(steps, values, threads);
     std::vector<ValueId> storages;
     for (const ValueMemory& value : values) storages.push_back(value.storage);
@@ -189,7 +194,14 @@ bool check_reuse_by_hand() {
                  "they must wait between the last use and the first");
   right &= check(Memory{chain, {false, false, true, false}, values}.storages(2) == Storages{0, 1, 2},
                  "and before the next batch uses it");
-  auto larger = values, kept = values, copied = values;
+  right &= check(Memory{chain, none, values, 3}.storages(1) == Storages{0, 1, 2},
+                 "in turns with the step that writes the third, another one still needs the first");
+  right &=
+      check(Memory{chain, none, values, 2}.storages(1) == Storages{0, 1, 0}, "but not if only those before take turns");
+  auto larger = values, kept = values, copied = values, all_copied = values;
+  for (ValueMemory& each : all_copied) each.copied = true;
+  right &= check(Memory{chain, none, all_copied, 3}.storages(2) == Storages{0, 1, 0},
+                 "nor if each thread has a copy of all, which belongs to one turn alone");
   larger[2].floats = 65;
   kept[0].lasts = true;
   copied[2].copied = true;

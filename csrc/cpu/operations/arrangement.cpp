@@ -207,7 +207,8 @@ void scatter_add(const graph::ScatterAdd& op, const ThreadContext& thread) {
 
 template <class Op, void (*run)(const Op&, const ThreadContext&)>
 void schedule(Scheduler& scheduler, const Op& op) {
-  scheduler.add<SimpleStep<Op>>(op, split_array(scheduler, op, op.y, op.rows), run);
+  auto& step = scheduler.add<SimpleStep<Op>>(op, split_array(scheduler, op, op.y, op.rows), run);
+  step.may_be_tiled = step.split.shares(graph::kRows);
 }
 
 void schedule_scatter(Scheduler& scheduler, const graph::ScatterAdd& op) {

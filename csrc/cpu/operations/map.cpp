@@ -627,6 +627,7 @@ bool keeps_zeros(const graph::Graph& graph, const graph::Map& op) {
 
 void schedule_map(Scheduler& scheduler, const graph::Map& op) {
   auto& step = scheduler.add<MapStep>(op, split_map(scheduler, op), scheduler.max_rows());
+  step.may_be_tiled = step.split.shares(graph::kRows);
   step.set_scratch(scheduler.step_scratch(step.scratch_floats()));
   if (keeps_zeros(scheduler.graph(), op) && scheduler.is_augmented(op.inputs[0].value)) {
     scheduler.set_augmented(op.y().value);

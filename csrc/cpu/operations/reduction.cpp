@@ -358,7 +358,8 @@ void schedule_reduce(Scheduler& scheduler, const graph::Reduce& op) {
     scheduler.add<CombinePiecesStep>(op, pieces);
     return;
   }
-  scheduler.add<SimpleStep<graph::Reduce>>(op, split_reduce(scheduler, op), reduce);
+  auto& step = scheduler.add<SimpleStep<graph::Reduce>>(op, split_reduce(scheduler, op), reduce);
+  step.may_be_tiled = step.split.shares(graph::kRows);
 }
 
 // ---- Gradient of a product --------------------------------------------------------------------------------------
