@@ -177,29 +177,17 @@ class Tensor(np.ndarray[Any, np.dtype[np.float32]]):
         recorder = self._recorder
         return super().__getitem__(key) if recorder is None else recorder.method("__getitem__", self, key)
 
-    def reshape(self, *shape: Any, **options: Any) -> Any:
-        """The same numbers in another shape."""
-        recorder = self._recorder
-        if recorder is None:
-            return super().reshape(*shape, **options)
-        return recorder.method("reshape", self, *shape)
-
-    def transpose(self, *axes: Any) -> Any:
-        """The array with its axes in another order."""
-        recorder = self._recorder
-        return super().transpose(*axes) if recorder is None else recorder.method("transpose", self, *axes)
-
     @property
     def T(self) -> Any:  # noqa: N802 # NumPy's name
         """The transposed array."""
         return self.transpose()
 
-    def mean(self, axis: Any = None, *args: Any, **options: Any) -> Any:
-        """The mean along axes."""
+    def trace(self, *args: Any, **options: Any) -> Any:
+        """The sum of the diagonal."""
         recorder = self._recorder
         if recorder is None:
-            return super().mean(axis, *args, **options)
-        return recorder.method("mean", self, axis, *args, **options)
+            return super().trace(*args, **options)
+        return recorder.function(np.trace, (self, *args), options)  # symbols have another attribute `trace`
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         recorder = self._recorder
@@ -224,6 +212,28 @@ class Tensor(np.ndarray[Any, np.dtype[np.float32]]):
         if "out" in options:
             options["out"] = tuple(plain_array(item) for item in options["out"])
         return getattr(ufunc, method)(*plain, **options)
+
+
+def _method(name: str) -> Any:
+    """Returns a method of arrays that is recorded while a tape watches the tensor."""
+    of_array = getattr(np.ndarray, name)
+
+    def method(self: Tensor, *args: Any, **options: Any) -> Any:
+        recorder = self._recorder
+        if recorder is None:
+            return of_array(self, *args, **options)
+        return recorder.method(name, self, *args, **options)
+
+    method.__name__, method.__doc__ = name, of_array.__doc__
+    return method
+
+
+# The methods that NumPy doesn't compute by functions that ask `__array_ufunc__`.
+for _name in (
+    "astype", "cumprod", "cumsum", "diagonal", "dot", "flatten", "mean", "ravel", "repeat", "reshape", "squeeze", "std",
+    "swapaxes", "take", "transpose", "var",
+):  # fmt: skip
+    setattr(Tensor, _name, _method(_name))
 
 
 def tensor_of(value: Any) -> Any:

@@ -9,21 +9,8 @@ from typing import Any
 import numpy as np
 
 from engine._tracing.lazy import LazyTrace
-from engine._tracing.trace import (
-    FLOAT32,
-    Computed,
-    Fields,
-    Node,
-    OfWeight,
-    Origin,
-    Trace,
-    TracedArray,
-    Use,
-    View,
-)
-
-# How the names of dtypes begin whose numbers have no derivatives.
-_WITHOUT_DERIVATIVE = ("bool", "int", "uint")
+from engine._tracing.lost_derivatives import reachable
+from engine._tracing.trace import FLOAT32, Fields, Node, OfWeight, Origin, Trace, TracedArray, View
 
 
 def derivatives(trace: Trace, total: TracedArray, sources: Sequence[TracedArray | None]) -> list[Any]:
@@ -34,7 +21,7 @@ def derivatives(trace: Trace, total: TracedArray, sources: Sequence[TracedArray 
         total: the array whose sum is differentiated.
         sources: what to differentiate by. For a source that is None the result is None.
     """
-    reached, layers = _reachable(trace, total.origin)
+    reached, layers = reachable(trace, total.origin)
     has_derivative = [
         source is not None
         and (
@@ -69,31 +56,6 @@ def _derivative(trace: Trace, node: tuple[View], source: TracedArray, index: int
 @lru_cache
 def _fields(index: int) -> Fields:
     return Fields(index=index)
-
-
-def _reachable(trace: Trace, end: Origin) -> tuple[set[Origin], set[Any]]:
-    """Returns the origins that a value depends on in a differentiable way, and the layers whose weights it depends on."""
-    dtypes = trace.dtypes if isinstance(trace, LazyTrace) else None
-    reached, layers = {end}, set[Any]()
-    entries = {end.entry} if isinstance(end, Computed) else set[int]()
-    for index in range(max(entries, default=-1), -1, -1):  # what an entry reads stands before it
-        if index not in entries:
-            continue
-        entry = trace.entries[index]
-        if isinstance(entry, Use):
-            layers.update(entry.part._layers_of_weights)
-        elif _stops(entry) or (dtypes is not None and dtypes[index].startswith(_WITHOUT_DERIVATIVE)):
-            continue
-        for origin, _ in entry.inputs:
-            reached.add(origin)
-            if type(origin) is Computed:
-                entries.add(origin.entry)
-    return reached, layers
-
-
-def _stops(entry: Node) -> bool:
-    """Returns whether no derivative goes through a node."""
-    return entry.kind == "stop_gradient" or entry.fields.get("reduction") in ("argmax", "argmin")
 
 
 def unconnected(trace: LazyTrace, shape: Any) -> TracedArray:

@@ -59,7 +59,8 @@ def value_and_grad(
         trace = current.get()
         if trace is not None:
             return in_trace(trace, args, kwargs, positions)
-        tape = GradientTape()
+        tape = GradientTape(watch_accessed_variables=False)
+        tape._of_function = True
         with tape:
             recorder = open_recorder.get()
             inputs = list(args)
@@ -70,10 +71,12 @@ def value_and_grad(
             else:
                 sources = variables
                 tape.watch(variables)
+            tape._sources = tree.flatten(sources)
             result = function(*inputs, **kwargs)
         value, aux = result if has_aux else (result, None)
         _require_single(value)
         if not isinstance(value, RecordedArray):
+            tape._warn_of_taken(tape._sources, [None] * len(tape._sources))
             gradients: Any = tree.map_structure(lambda array: np.zeros(np.shape(array), np.float32), sources)
         else:
             gradients = tape.gradient(value, sources, unconnected_gradients="zero")

@@ -15,7 +15,8 @@ from engine._base.tensor_like import open_recorder
 from engine._core_interface.cpp import ContextBlock
 from engine._gradients.derivatives import derivatives, unconnected
 from engine._tracing.lazy import LazyTrace, RecordedArray, Recorder, apply_pending_changes, as_recorded
-from engine._tracing.trace import TracedArray
+from engine._tracing.lost_derivatives import depends_on
+from engine._tracing.trace import OfWeight, TracedArray
 
 
 class UnconnectedGradients(Enum):
@@ -63,6 +64,9 @@ class GradientTape(ContextBlock):
         super().__init__(open_recorder)
         self._persistent, self._watches_variables = bool(persistent), bool(watch_accessed_variables)
         self._paused = self._used = False
+        # Whether it is that of a function whose gradient is computed, and what this is differentiated by.
+        self._of_function = False
+        self._sources: list[RecordedArray] = []
         # What it has recorded into: a change of weights begins another trace.
         self._traces: list[LazyTrace] = []
         # The arguments of `watch`: all of them, and of weights and variables the `id` of the owner and the index in it.
@@ -170,6 +174,46 @@ class GradientTape(ContextBlock):
         if self._is_open and recorder is not None:
             recorder.renew()
 
+    def _may_differentiate_by(self, trace: LazyTrace, origin: Any) -> bool:
+        """Returns whether the tape may be asked for derivatives by an origin of a trace."""
+        if isinstance(origin, OfWeight):
+            if (id(origin.owner), origin.number) in self._watched_weights:
+                return True
+            return self._watches_variables and bool(origin.owner._weights[origin.number].trainable)
+        for value in (*self._watched, *self._sources):
+            if isinstance(value, RecordedArray) and value.trace is trace and value.origin == origin:
+                return True
+            symbol = trace.watched.get(id(value))
+            if symbol is not None and symbol.origin == origin:
+                return True
+        return False
+
+    def _warn_of_taken(self, sources: Sequence[Any], gradients: Sequence[Any]) -> None:
+        """Warns if there is no derivative by a source, and the user has taken numbers that depend on it out of the recording."""
+        for source, gradient in zip(sources, gradients, strict=True):
+            if gradient is not None:
+                continue
+
+            def is_source(trace: LazyTrace, origin: Any, source: Any = source) -> bool:
+                variable = getattr(source, "_owner_and_number", None)
+                if variable is not None:
+                    return bool(origin == OfWeight(*variable))
+                symbol: TracedArray | None = source if isinstance(source, RecordedArray) else None
+                if symbol is None or symbol.trace is not trace:
+                    symbol = trace.watched.get(id(source))
+                return symbol is not None and bool(symbol.origin == origin)
+
+            for trace in self._traces:
+                for taken in trace.taken:
+                    if depends_on(trace, taken.origin, is_source):
+                        msg = (
+                            f"there is no derivative by an array of shape {np.shape(source)}, though {taken.action} took numbers "
+                            f"that depend on it out of the recording, at {taken.line}: what is computed of such numbers is constant "
+                            "for derivatives. Use keras.ops or NumPy's functions on the arrays themselves"
+                        )
+                        warnings.warn(msg, stacklevel=4)
+                        return
+
     # Derivatives.
 
     def gradient(
@@ -202,6 +246,7 @@ class GradientTape(ContextBlock):
         flat = tree.flatten(sources)
         with self._using(flat):
             gradients = self._derivatives(trace, total, flat)
+        self._warn_of_taken(flat, gradients)
         if unconnected_as is UnconnectedGradients.ZERO:
             zeros = [unconnected(trace, np.shape(source)) for source in flat]
             gradients = [

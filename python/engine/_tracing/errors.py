@@ -11,6 +11,8 @@ import numpy as np
 # The folders of this package and of NumPy, whose functions call back.
 _PACKAGE = __file__.removesuffix("errors.py").removesuffix("_tracing/")
 _NUMPY = np.__file__.removesuffix("__init__.py")
+# The line of the user in front of a message.
+_LINE = re.compile(r"\S+:\d+: ")
 
 
 class NeedsValuesError(TypeError, ValueError):
@@ -46,7 +48,7 @@ def is_raised_by_package(error: BaseException) -> bool:
     step = error.__traceback__
     while step is not None and step.tb_next is not None:
         step = step.tb_next
-    return step is not None and step.tb_frame.f_code.co_filename.startswith(_PACKAGE)
+    return step is not None and is_file_of_package(step.tb_frame.f_code.co_filename)
 
 
 def name_line(error: Exception) -> None:
@@ -62,8 +64,20 @@ def text_with_line(error: Exception) -> str:
     return text if _begins_with_line(text) else f"{line_of_error(error)}: {text}"
 
 
+def without_line(error: Exception) -> str:
+    """Returns the message of an error without the line of the user in front."""
+    text = str(error)
+    found = _LINE.match(text)
+    return text if found is None else text[found.end() :]
+
+
 def _begins_with_line(text: str) -> bool:
-    return re.match(r"\S+:\d+: ", text) is not None
+    return _LINE.match(text) is not None
+
+
+def is_file_of_package(name: str) -> bool:
+    """Returns whether a file of Python is one of this package."""
+    return name.startswith(_PACKAGE)
 
 
 def _is_of_user(frame: Any) -> bool:

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._base.promotion import as_array
-from engine._base.tensor_like import Tensor, mask_of, open_recorder
+from engine._base.tensor_like import StoredArray, Tensor, mask_of, open_recorder, plain_array
 from engine._core_interface.cpp import ContextValue
 from engine._data.exact_integers import ExactIntegers, Reading
 from engine._data.index_ranges import IndexRange
@@ -33,6 +33,15 @@ from engine._tracing import known_calls
 from engine._tracing.dispatch import can_record, function_of_arrays, implementation
 from engine._tracing.errors import CannotRecordError, NeedsValuesError, line_of_user, needs_values
 from engine._tracing.extents import Extent, Extents, fixed_extents
+from engine._tracing.lost_derivatives import (
+    TakenNumbers,
+    has_derivative,
+    has_floats,
+    no_rule,
+    note_number,
+    note_taken,
+    require_not_read_by_numpy,
+)
 from engine._tracing.symbolic import (
     contains,
     current,
@@ -65,12 +74,6 @@ _HIGHER_ORDER = frozenset(
 # Those of them that choose between functions. All of these are recorded where the numbers aren't known.
 _CHOICES = frozenset({"cond", "switch"})
 
-# Functions of `engine.ops` that have derivatives, but can't be recorded: a tape refuses them. Other functions that can't be
-# recorded, such as `unique`, have the derivative 0, so that their results are constants for a tape.
-_WITHOUT_RULE = frozenset({"eig", "polar", "view", "view_as_complex", "view_as_real"})
-# Functions of NumPy with a derivative that are refused for axes too long to count: their numbers alone would have none.
-_OF_PLACES = frozenset({"sort", "take", "take_along_axis"})
-
 # Functions of NumPy by which scripts take the numbers out of a batch of one sample, as for `np.random.choice(n, p=...)`.
 # NumPy allows the rounding of float32 for the probabilities in its own arrays alone: these functions return such an array.
 _SAME_NUMBERS = frozenset((np.squeeze, np.ravel, np.reshape))
@@ -102,7 +105,14 @@ class Recorder:
     # What arrays know of it, an `ArrayRecorder`.
 
     is_recorded = staticmethod(is_symbolic)
-    ufunc, function = staticmethod(recorded_ufunc), staticmethod(recorded_function)
+
+    def ufunc(self, ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """Records a universal function of NumPy, which watched arrays are given to."""
+        return recorded_or_computed_ufunc(ufunc, method, inputs, options)
+
+    def function(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Records another function of NumPy, which watched arrays are given to."""
+        return recorded_or_computed_function(function, args, kwargs)
 
     def method(self, name: str, array: Any, *args: Any, **options: Any) -> Any:
         """Returns the result of a method of a watched array, such as `array.sum()`, as the trace records it."""
@@ -113,6 +123,8 @@ class Recorder:
         """Applies an operation to weights and watched arrays alone, and records that if a tape is recording."""
         if not self.records:
             return function_of_arrays(operation)(*args, **kwargs)
+        if not can_record(operation) and self.trace.computes:
+            return _computed_operation(operation, args, kwargs)
         return known_calls.record(self.trace, operation, args, kwargs)
 
     def open_tapes(self) -> list[Any]:
@@ -244,6 +256,8 @@ class LazyTrace(Trace):
         """The number of the random draws in the random stream, once something was drawn."""
         # Read-only arrays and symbols of other traces that are inputs, each with its input, by their `id`.
         self._held: dict[int, tuple[Any, TracedArray]] = {}
+        self.taken: list[TakenNumbers] = []
+        """The numbers that the user has taken out of the recording while a tape was recording."""
         # The traces of the thread that makes this one, among which it is while it holds something.
         self._of_thread = of_thread.traces
 
@@ -259,6 +273,11 @@ class LazyTrace(Trace):
             if tape is not None and not tape._finished:
                 return True
         return False
+
+    def unfinished_tapes(self) -> list[Any]:
+        """Returns the tapes that may still ask for derivatives of what is recorded here."""
+        tapes = [reference() for reference in self._tapes]
+        return [tape for tape in tapes if tape is not None and not tape._finished]
 
     def add_tape(self, tape: Any) -> None:
         """Notes that a tape records into this trace, which doesn't keep it alive."""
@@ -390,13 +409,15 @@ class LazyTrace(Trace):
     def read_again(self, symbol: TracedArray) -> RecordedArray | None:
         """Returns a new input that gets the numbers of `symbol`, if that is an input that has others in each call; else None."""
 
+    def earlier_arrays(self) -> list[tuple[RecordedArray, TracedArray]]:
+        """Returns the arrays of other traces that are inputs of this one, each with its input."""
+        return [
+            (value, argument) for value, argument in self._held.values() if isinstance(value, RecordedArray)
+        ]
+
     def inputs_from(self, earlier: Sequence[LazyTrace]) -> list[tuple[RecordedArray, TracedArray]]:
         """Returns the arrays of earlier traces that are inputs of this one, each with its input."""
-        return [
-            (value, argument)
-            for value, argument in self._held.values()
-            if isinstance(value, RecordedArray) and any(value.trace is trace for trace in earlier)
-        ]
+        return [pair for pair in self.earlier_arrays() if any(pair[0].trace is trace for trace in earlier)]
 
     def as_array(self, symbol: RecordedArray) -> NDArray[Any]:
         """Returns an array of NumPy with the numbers of a recorded one, which stands for it in what is recorded from now on."""
@@ -426,7 +447,7 @@ class LazyTrace(Trace):
         self._of_thread.pop(id(self), None)
         self.entries, self.dtypes, self.arguments, self.inputs = [], [], [], []
         self._held, self.watched, self.earlier = {}, {}, {}
-        self.changes, self.applied, self._assigned = [], 0, {}
+        self.changes, self.applied, self._assigned, self.taken = [], 0, {}, []
         recorder_open = open_recorder.get()
         if recorder_open is not None and recorder_open.trace is self:
             recorder_open.renew()
@@ -584,6 +605,13 @@ class RecordedArray(TracedArray):
         numbers: Any = self._numbers
         return numbers  # type: ignore[no-any-return] # they are there
 
+    def _taken(self, action: str) -> NDArray[Any]:
+        """Returns the numbers to the user, who has asked for them by `action`."""
+        numbers = self.computed_numbers
+        if recorder() is not None:
+            note_taken(self, action)
+        return numbers
+
     def set_numbers(self, numbers: NDArray[np.float32]) -> None:
         """Sets the numbers, which the core has computed."""
         lengths = tuple([extent.fixed for extent in self.extents])
@@ -597,28 +625,34 @@ class RecordedArray(TracedArray):
 
     def numpy(self) -> NDArray[Any]:
         """Returns the numbers as a new array of NumPy."""
-        return np.array(self.computed_numbers)
+        return np.array(self._taken("numpy()"))
 
     def __array__(  # type: ignore[override] # unlike other symbols it has numbers
         self, dtype: Any = None, copy: bool | None = None
     ) -> NDArray[Any]:
+        if recorder() is not None:
+            require_not_read_by_numpy(self)
         return np.array(self.computed_numbers, dtype) if copy else np.asarray(self.computed_numbers, dtype)
 
     def item(self, *index: Any) -> Any:
         """Returns one number as a number of Python."""
-        return self.computed_numbers.item(*index)
+        return self._taken("item()").item(*index)
 
     def tolist(self) -> Any:
         """Returns the numbers in lists."""
-        return self.computed_numbers.tolist()
+        return self._taken("tolist()").tolist()
 
     def __bool__(self) -> bool:
         return bool(self.computed_numbers)
 
     def __float__(self) -> float:
+        if recorder() is not None:
+            note_number(self, "float()")
         return float(self.computed_numbers)
 
     def __int__(self) -> int:
+        if recorder() is not None:
+            note_number(self, "int()")
         return int(self.computed_numbers)
 
     def __index__(self) -> int:
@@ -665,14 +699,7 @@ class RecordedArray(TracedArray):
                 return (function_of_arrays if of_numbers else implementation)(operation)(*args, **kwargs)
             trace = trace_for((args, kwargs))
         if trace is None or not can_record(operation):
-            if (
-                trace is not None
-                and trace.may_differentiate
-                and operation.rpartition(".")[2] in _WITHOUT_RULE
-            ):
-                raise _no_rule(operation.rpartition(".")[2])
-            return function_of_arrays(operation)(*numbers_of(args), **numbers_of(kwargs))
-
+            return _computed_operation(operation, args, kwargs)
         return known_calls.record(trace, operation, args, kwargs)
 
     def _may_compute(self) -> bool:
@@ -682,50 +709,114 @@ class RecordedArray(TracedArray):
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         """Records a universal function of NumPy, or computes it at once if no derivative is known."""
-        if current.get() is None and trace_for(inputs) is None:
-            return getattr(ufunc, method)(*numbers_of(inputs), **numbers_of(options))
-        try:
-            return recorded_ufunc(ufunc, method, inputs, options)
-        except CannotRecordError as error:
-            inputs, options = _numbers_or(error, (inputs, options))
-        return getattr(ufunc, method)(*inputs, **options)
+        return recorded_or_computed_ufunc(ufunc, method, inputs, options)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         """Records another function of NumPy, or computes it at once if no derivative is known."""
-        trace = trace_for((args, kwargs))
-        if current.get() is None and trace is None:
-            return function(*numbers_of(args), **numbers_of(kwargs))
-        try:
-            result = recorded_function(function, args, kwargs)
-            if function in _SAME_NUMBERS and isinstance(result, RecordedArray) and result.trace.computes:
-                return result.trace.as_array(result)
-            return result
-        except CannotRecordError as error:
-            if trace is not None and trace.may_differentiate and function.__name__ in _WITHOUT_RULE:
-                raise _no_rule(function.__name__) from None
-            if trace is not None and trace.may_differentiate and function.__name__ in _OF_PLACES:
-                raise
-            args, kwargs = _numbers_or(error, (args, kwargs))
-        return function(*args, **kwargs)
+        result = recorded_or_computed_function(function, args, kwargs)
+        if function in _SAME_NUMBERS and isinstance(result, RecordedArray) and result.trace.computes:
+            return result.trace.as_array(result)
+        return result
 
     def stopped(self) -> RecordedArray:
         """Returns the same numbers, through which no derivative is computed."""
         return self.trace.add("stop_gradient", (self,), self.extents, self.dtype)  # type: ignore[return-value] # of this trace
 
 
-def _numbers_or(error: CannotRecordError, values: Any) -> Any:
-    """Returns `values` with arrays of NumPy in place of recorded ones; raises `error` if these have no numbers yet."""
+def recorded_or_computed_ufunc(
+    ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[str, Any]
+) -> Any:
+    """Records a universal function of NumPy, or computes it at once where nothing is recorded or it has no derivative."""
+    name = f"np.{ufunc.__name__}{'' if method == '__call__' else f'.{method}'}"
+
+    def computed(given: Any) -> Any:
+        return getattr(ufunc, method)(*given[0], **given[1])
+
+    def recorded() -> Any:
+        return recorded_ufunc(ufunc, method, inputs, options)
+
+    return _recorded_or_computed(name, recorded, computed, (inputs, options))
+
+
+def recorded_or_computed_function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Records another function of NumPy, or computes it at once where nothing is recorded or it has no derivative."""
+    module = getattr(function, "__module__", "numpy").replace("numpy", "np", 1)
+
+    def computed(given: Any) -> Any:
+        return function(*given[0], **given[1])
+
+    def recorded() -> Any:
+        return recorded_function(function, args, kwargs)
+
+    return _recorded_or_computed(f"{module}.{function.__name__}", recorded, computed, (args, kwargs))
+
+
+def _recorded_or_computed(
+    name: str, record: Callable[[], Any], compute: Callable[[Any], Any], given: tuple[Any, Any]
+) -> Any:
+    """Returns the result of a function of NumPy.
+
+    Args:
+        name: of the function.
+        record: records it.
+        compute: computes it, for arguments without recorded arrays.
+        given: its arguments by position and by keyword.
+
+    Raises:
+        CannotRecordError: if it can't be recorded, and the numbers aren't known or a derivative would be lost.
+    """
+    trace = trace_for(given)
+    if current.get() is None and trace is None:
+        return compute(numbers_of(given))
     try:
-        return numbers_of(values)
-    except NeedsValuesError:
-        raise error from None
+        return record()
+    except CannotRecordError as error:
+        try:
+            result = compute(numbers_of(given))
+        except NeedsValuesError:
+            raise error from None
+        if trace is not None:
+            _require_no_derivative(name.rpartition(".")[2], name, result, given, error)
+        return result
 
 
-def _no_rule(operation: str) -> CannotRecordError:
-    return CannotRecordError(
-        f"{line_of_user()}: `{operation}` has no rule for derivatives, which a gradient tape would need: compute it of numbers, "
-        f"such as ops.{operation}(x.numpy()), if no derivative goes through it, or write it as a layer with a `gradient`"
-    )
+def _computed_operation(operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Returns the result of a function of `engine.ops` that can't be recorded.
+
+    Raises:
+        CannotRecordError: if a derivative would be lost.
+    """
+    result = function_of_arrays(operation)(*numbers_of(args), **numbers_of(kwargs))
+    name = operation.rpartition(".")[2]
+    _require_no_derivative(name, f"ops.{name}", result, (args, kwargs))
+    return result
+
+
+def _require_no_derivative(
+    function: str, name: str, result: Any, given: Any, reason: Exception | None = None
+) -> None:
+    """Raises CannotRecordError if an open tape may ask for a derivative of what was computed without recording it.
+
+    Args:
+        function: what computed it.
+        name: the same, as users write it.
+        result: what it returned.
+        given: its arguments.
+        reason: why it could not be recorded; None for lack of a rule.
+    """
+    recorder_open = recorder()
+    if recorder_open is None or not has_floats(function, result):
+        return
+    found = list[RecordedArray]()
+
+    def collected(value: Any) -> Any:
+        if not isinstance(value, TracedArray) or isinstance(value, RecordedArray):
+            found.append(as_recorded(value, recorder_open.trace))
+        return value
+
+    mapped(collected, given)
+    if any(map(has_derivative, found)):
+        raise no_rule(name, reason) from None
 
 
 def trace_for(values: Any) -> LazyTrace | None:
@@ -752,7 +843,15 @@ def without_mask(value: Any) -> Any:
 
 def numbers_of(values: Any) -> Any:
     """Returns `values` with arrays of NumPy in place of recorded ones, at any depth of lists, tuples and dicts."""
-    return mapped(lambda value: value.computed_numbers if isinstance(value, RecordedArray) else value, values)
+    return mapped(_numbers, values)
+
+
+def _numbers(value: Any) -> Any:
+    if isinstance(value, RecordedArray):
+        return value.computed_numbers
+    if isinstance(value, StoredArray):
+        return np.asarray(value)
+    return plain_array(value)
 
 
 def as_recorded(value: Any, trace: LazyTrace) -> RecordedArray:

@@ -32,11 +32,13 @@ _FUNCTIONS = {
     "amax": "max",
     "amin": "min",
     "around": "round",
-    "atleast_1d": "",
     "cumulative_sum": "cumsum",
     "permute_dims": "transpose",
     "concat": "concatenate",
+    "fix": "trunc",
 }
+# Functions of NumPy's modules that have the names of other functions of `engine.ops`.
+_OTHERS_IN_OPS = {"numpy.linalg": {"cond", "diagonal", "lstsq", "trace"}}
 # What `engine.ops` calls arguments, by the names of NumPy; and the exceptions of single functions.
 _ARGUMENTS = {
     "a": "x", "arr": "x", "ary": "x", "m": "x", "array": "x", "A": "x", "condition": "condition", "a_min": "x_min",
@@ -98,25 +100,22 @@ def call_of_function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any
     Raises:
         CannotRecordError: if it can't be recorded.
     """
-    name = function.__name__
+    name, module = function.__name__, getattr(function, "__module__", None) or "numpy"
     operation = _FUNCTIONS.get(name, name)
-    module = getattr(function, "__module__", "")
-    if name == "norm" and "linalg" in module:
-        operation = "norm"
     arguments = {
         key: value
         for key, value in kwargs.items()
         if not (key in ("out", "where", "dtype") and value is None)
     }
     arguments = {key: value for key, value in arguments.items() if not _is_no_value(value)}
-    beyond = _BEYOND_OPS.get(name)
-    if (
-        can_record(f"numpy.{name}")
-        and "out" not in arguments
-        and (beyond is None or beyond & arguments.keys())
-    ):
-        return f"numpy.{name}", args, arguments
-    if not can_record(operation) or "out" in arguments:
+    beyond, is_another = (
+        _BEYOND_OPS.get(name),
+        name in _OTHERS_IN_OPS.get(module, ()) or module == "numpy.fft",
+    )
+    for own in (f"{module}.{name}",) if is_another else (f"{module}.{name}", f"numpy.{name}"):
+        if can_record(own) and "out" not in arguments and (beyond is None or beyond & arguments.keys()):
+            return own, args, arguments
+    if not can_record(operation) or is_another or "out" in arguments:
         msg = f"{line_of_user()}: NumPy's `{name}` can't be recorded in a traced function: use keras.ops, or compute it before"
         raise CannotRecordError(msg)
     names = {**_ARGUMENTS, **_OWN_NAMES.get(operation, {})}

@@ -23,8 +23,10 @@ from engine._tracing.lazy import (
     captured_change,
     capturing,
     prepare_for_change,
+    recorded_or_computed_function,
+    recorded_or_computed_ufunc,
 )
-from engine._tracing.symbolic import current, is_symbolic, recorded_function, recorded_ufunc, sequence_like
+from engine._tracing.symbolic import current, is_symbolic, sequence_like
 from engine._tracing.trace import Trace, TracedArray
 from engine._tracing.versions import Versioned
 from engine.constraints import Constraint
@@ -428,12 +430,12 @@ class Variable(StoredArray, Versioned):
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         if is_symbolic(self):
-            return recorded_ufunc(ufunc, method, inputs, options)
+            return recorded_or_computed_ufunc(ufunc, method, inputs, options)
         return super().__array_ufunc__(ufunc, method, *inputs, **options)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if is_symbolic(self):
-            return recorded_function(function, args, kwargs)
+            return recorded_or_computed_function(function, args, kwargs)
 
         def plain(value: Any) -> Any:
             if isinstance(value, (list, tuple)):
