@@ -16,6 +16,7 @@ from engine._core_interface.cpp import ContextBlock
 from engine._gradients.derivatives import derivatives, unconnected
 from engine._tracing.lazy import LazyTrace, RecordedArray, Recorder, apply_pending_changes, as_recorded
 from engine._tracing.lost_derivatives import depends_on
+from engine._tracing.symbolic import apply
 from engine._tracing.trace import OfWeight, TracedArray
 
 
@@ -279,8 +280,6 @@ class GradientTape(ContextBlock):
         Returns:
             For each source an array of the shape of `target` and then that of the source.
         """
-        from engine import ops
-
         del parallel_iterations, experimental_use_pfor
         (recorded,) = self._targets(target)
         flat = tree.flatten(sources)
@@ -301,7 +300,7 @@ class GradientTape(ContextBlock):
                 unconnected(recorded.trace, np.shape(source)) if gradient is None else gradient
                 for gradient in by_element
             ]
-            jacobians.append(ops.reshape(ops.stack(filled), shape))
+            jacobians.append(apply("stack", (filled,), {}).reshape(shape))
         return (
             tree.pack_sequence_as(sources, jacobians)
             if isinstance(sources, (list, tuple, dict))
@@ -328,8 +327,6 @@ class GradientTape(ContextBlock):
         Returns:
             An array of the shape `(n, *target.shape[1:], *source.shape[1:])`.
         """
-        from engine import ops
-
         del parallel_iterations, experimental_use_pfor
         (recorded,) = self._targets(target)
         shape = np.shape(source)
@@ -346,7 +343,7 @@ class GradientTape(ContextBlock):
         if any(gradient is None for gradient in by_column):
             zero = UnconnectedGradients(unconnected_gradients) is UnconnectedGradients.ZERO
             return unconnected(recorded.trace, result_shape) if zero else None
-        return ops.reshape(ops.stack(by_column, axis=1), result_shape)
+        return apply("stack", (by_column, 1), {}).reshape(result_shape)
 
     def _derivatives(self, trace: LazyTrace, total: TracedArray, sources: Sequence[Any]) -> list[Any]:
         """Returns the derivatives of the sum of `total`, of a trace, by each source; None if it doesn't depend on it.

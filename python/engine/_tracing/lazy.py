@@ -71,7 +71,7 @@ _HIGHER_ORDER = frozenset(
     {"cond", "switch", "while_loop", "fori_loop", "scan", "associative_scan", "map", "vectorized_map"}
 )
 
-# Those of them that choose between functions. All of these are recorded where the numbers aren't known.
+# Those of them that choose between functions. All of these functions are recorded where the numbers aren't known.
 _CHOICES = frozenset({"cond", "switch"})
 
 # Functions of NumPy by which scripts take the numbers out of a batch of one sample, as for `np.random.choice(n, p=...)`.

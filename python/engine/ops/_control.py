@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,12 @@ from engine import tree
 from engine._base.checks import integer
 from engine._base.promotion import Array, Result, as_array, copied, quiet, standard
 from engine._base.tensor_like import Tensor
+from engine._tracing.errors import CannotRecordError, NeedsValuesError, line_of_user
 from engine._tracing.symbolic import apply, contains_symbolic, is_symbolic
 from engine._tracing.traceable import make_all_traceable
+
+# The most rounds of a loop that are recorded although the last ones may not be needed: each of them is computed.
+_MOST_ROUNDS = 100
 
 _REDUCTIONS: dict[str, Any] = {
     "add": np.add,
@@ -154,25 +158,64 @@ def while_loop(
         cond: a function of the variables that returns a single bool.
         body: a function of the variables that returns as many.
         loop_vars: a tuple or list of variables, or one.
-        maximum_iterations: the most calls of `body`.
+        maximum_iterations: the most calls of `body`. Where a function is recorded and `cond` depends on numbers, it must be 100 or
+            less: so many rounds are recorded, and variables keep their values from the round on for which `cond` is false.
 
     Returns:
         A tuple, or the one variable.
     """
     several = isinstance(loop_vars, (tuple, list))
     variables = tuple(loop_vars) if several else (loop_vars,)
-    calls = 0
-    while (maximum_iterations is None or calls < maximum_iterations) and bool(cond(*variables)):
+    calls, goes_on = 0, None
+    while maximum_iterations is None or calls < maximum_iterations:
+        condition = cond(*variables)
+        holds = _known_truth(condition)
+        if holds is None and (maximum_iterations is None or maximum_iterations > _MOST_ROUNDS):
+            advice = f"give `maximum_iterations`, at most {_MOST_ROUNDS}, which is how many are recorded then"
+            raise _unknown_rounds("the condition of ops.while_loop", advice)
+        if holds is False and goes_on is None:
+            break
         result = body(*variables)
-        variables = tuple(result) if several else (result,)
+        following = tuple(result) if several else (result,)
+        if holds is None or goes_on is not None:
+            goes_on = condition if goes_on is None else apply("logical_and", (goes_on, condition), {})
+            following = apply("cond", (goes_on, partial(tuple, following), partial(tuple, variables)), {})
+        variables = following
         calls += 1
     return variables if several else variables[0]
+
+
+def _known_truth(condition: Any) -> bool | None:
+    """Returns whether a condition is true; None if its number isn't known, since a function is recorded."""
+    try:
+        return bool(condition)
+    except NeedsValuesError:
+        return None
+
+
+def _unknown_rounds(what: str, advice: str) -> NeedsValuesError:
+    """Returns the error for a loop that is recorded round by round, although their number depends on numbers.
+
+    Args:
+        what: depends on numbers.
+        advice: what to do.
+    """
+    return NeedsValuesError(
+        f"{line_of_user()}: {what} depends on numbers that are there only when a batch runs, so it isn't known how many rounds to "
+        f"record: {advice}, or let the loop run in Python, on numbers"
+    )
 
 
 def fori_loop(lower: int, upper: int, body_fun: Callable[[int, Any], Any], init_val: Any) -> Any:
     """Returns `init_val` after `value = body_fun(i, value)` for i from `lower` to `upper - 1`."""
     value = init_val
-    for step in range(int(lower), int(upper)):
+    try:
+        steps = range(int(lower), int(upper))
+    except NeedsValuesError:
+        raise _unknown_rounds(
+            "a bound of ops.fori_loop", "give bounds that are known, and choose by ops.where(i < n, a, b)"
+        ) from None
+    for step in steps:
         value = body_fun(step, value)
     return value
 
@@ -256,7 +299,20 @@ def map(f: Callable[[Any], Any], xs: Any) -> Any:
 
 
 def vectorized_map(function: Callable[[Any], Any], elements: Any) -> Any:
-    """Returns the results of `function` for each part of `elements` along the first axis, stacked, as `map` does."""
+    """Returns the results of `function` for each part of `elements` along the first axis, stacked, as `map` does.
+
+    Where `elements` are recorded, `function` is recorded once for all parts, as by `keras.vmap`, unless it looks at numbers.
+    """
+    if contains_symbolic(elements):
+        from engine._gradients.vectorization import vmap
+
+        try:
+            return vmap(function)(elements)
+        except (
+            CannotRecordError,
+            NeedsValuesError,
+        ):  # maybe the numbers of single parts are known, as on a tape
+            pass
     return map(function, elements)
 
 
@@ -382,7 +438,7 @@ def _stacked(results: list[Any]) -> Any:
             return apply("stack", (list(parts),), {})
         return np.stack([as_array(part) for part in parts])
 
-    return tree.map_structure(stacked, *results)
+    return tree.map_structure(stacked, *results, none_is_leaf=False)
 
 
 def _window(values: Array, starts: Sequence[int], sizes: Sequence[int]) -> tuple[builtins.slice, ...]:
