@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -233,3 +234,48 @@ def test_numbers_may_be_looked_at() -> None:
         np.testing.assert_array_equal(tape.gradient(loss, weight), [2, 2])
         assert float(loss) == 14
     assert log == [7.0, 14.0]
+
+
+# ---- Errors ----------------------------------------------------------------------------------------------------------
+
+MISTAKES: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "axis": (lambda x: np.sum(x, axis=5), "axis 5 is out of bounds"),
+    "axis of a method": (lambda x: x.sum(axis=4), "axis 4 is out of bounds"),
+    "expand_dims": (lambda x: np.expand_dims(x, 7), "axis 7 is out of bounds"),
+    "moveaxis": (lambda x: np.moveaxis(x, 0, 4), "axis 4 is out of bounds"),
+    "split": (lambda x: np.split(x, 2), "(equal division|[^$]*2 equal parts)"),
+    "ops.split": (lambda x: ops.split(x, 2), "(equal division|[^$]*2 equal parts)"),
+    "squeeze": (lambda x: np.squeeze(x, axis=0), "(squeeze|length 1)"),
+    "inv": (np.linalg.inv, "square"),
+    "stack": (lambda x: np.stack([x, x[0]]), "(one|same) shape"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_errors_of_numpy_in_a_compiled_function_name_the_line(name: str) -> None:
+    function, message = MISTAKES[name]
+    place = "" if name == "inv" else r"test_numpy_functions\.py:\d+: "  # which is NumPy's function itself
+    for compiled in (
+        keras.function(lambda x: function(x)),  # noqa: PLW0108 # a line of the user
+        keras.function(keras.grad(lambda x: np.sum(function(x)))),
+    ):
+        with pytest.raises(Exception, match=f"{place}.*{message}"):
+            compiled(np.float32(MATRIX))
+
+
+def test_an_axis_error_of_a_compiled_function_has_its_attributes() -> None:
+    with pytest.raises(np.exceptions.AxisError) as caught:
+        keras.function(lambda x: np.sum(x, axis=5))(MATRIX)
+    assert (caught.value.axis, caught.value.ndim) == (5, 2)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="notes of errors came with Python 3.11")
+def test_errors_of_the_function_itself_have_a_note_with_the_line() -> None:
+    def function(x: Any) -> Any:
+        return {"a": np.sum(x)}["b"]
+
+    with pytest.raises(KeyError) as caught:
+        keras.function(function)(MATRIX)
+    assert caught.value.args == ("b",)
+    (note,) = caught.value.__notes__
+    assert note.startswith("test_numpy_functions.py:")

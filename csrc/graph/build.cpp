@@ -51,6 +51,7 @@ class Assembly {
       add_sums();
     }
     remove_unread(*graph_);
+    if (graph_->mode() == Mode::kFunction) compute_equal_rows_once(*graph_);
     merge_maps(*graph_);
     fuse_maps(*graph_);
     read_windows(*graph_);

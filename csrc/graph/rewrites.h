@@ -36,6 +36,11 @@ void fold_steps_into_dense(Graph& graph, const OptimizerSpec& optimizer);
 /// with a gradient of zero as it is, so that only the rows of the batch need a step
 void fold_steps_into_embeddings(Graph& graph, const OptimizerSpec& optimizer);
 
+/// y = broadcast(x), z = f(y) row by row  ->  z = f(x), and maps that read z broadcast it themselves. Products read z
+/// without the letter of its rows. So what a Jacobian needs of the forward pass is computed once, not for each output.
+/// For functions of arrays, which have all of their gradients.
+void compute_equal_rows_once(Graph& graph);
+
 /// z = map(y) where y = map(x), and nothing else reads y  ->  one map, so that y is never stored. The values `kept`,
 /// which operations to come read, stay.
 void fuse_maps(Graph& graph, const std::vector<ValueId>& kept = {});

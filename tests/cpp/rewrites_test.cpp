@@ -514,6 +514,63 @@ bool merged_maps() {
   return right & expect(changed, "read_variable map assign map", "nor if what they read changes in between");
 }
 
+bool equal_rows() {
+  bool right = true;
+  const Shape matrix{{4, 0}, {kWidth, 0}};
+  const auto map_of = [](MapOp op, bool of_rows = false) {
+    MapCode code;
+    code.inputs = 1;
+    const int result = code.add(op, 0);
+    if (!of_rows) return code;
+    code.add(MapOp::kAdd, result, code.add(MapOp::kCoordinate));
+    return code;
+  };
+  /// The sine of a vector that is repeated as the rows of a matrix.
+  const auto add_rows = [&](Graph& graph, bool of_rows) {
+    MapCode copy;
+    copy.inputs = 1;
+    copy.add_copy(0);
+    const Array rows = add_map(graph, {read_vector(graph, kBias)}, matrix, copy);
+    return add_map(graph, {rows}, matrix, map_of(MapOp::kSin, of_rows));
+  };
+  const auto add_product_with_rows = [&](Graph& graph, const Array& rows) -> const Contraction& {
+    MapCode number;
+    number.add(MapOp::kCoordinate);
+    add_product(graph, rows, "ak", add_map(graph, {}, matrix, number), "ak", "a");
+    compute_equal_rows_once(graph);
+    return find<Contraction>(graph);
+  };
+
+  Graph once = new_graph(Mode::kFunction);
+  const Contraction& product = add_product_with_rows(once, add_rows(once, false));
+  right &= check(product.a_letters == "k" && product.b_letters == "ak" && product.y_letters == "a",
+                 "a product reads equal rows without their letter");
+  right &= check(product.a.shape == Shape{{kWidth, 0}} && shape_of(once, product.a.value) == product.a.shape,
+                 "which are computed once");
+
+  Graph coordinates = new_graph(Mode::kFunction);
+  right &= check(add_product_with_rows(coordinates, add_rows(coordinates, true)).a_letters == "ak",
+                 "not if the number of the row is read");
+
+  Graph read = new_graph(Mode::kFunction);
+  const Array rows = add_rows(read, false);
+  auto& update = read.add<AssignVariable>();
+  update.variable = kKernel;
+  update.x = rows;
+  right &= check(add_product_with_rows(read, rows).a_letters == "ak", "nor if another operation reads all rows");
+
+  Graph summed = new_graph(Mode::kFunction);
+  add_sum(summed, add_rows(summed, false), {1});
+  compute_equal_rows_once(summed);
+  const auto& sum = find<Reduce>(summed);
+  right &= check(sum.axes == std::vector<int>{0} && sum.y.shape.empty(), "sums of equal rows are one sum");
+
+  Graph over_rows = new_graph(Mode::kFunction);
+  add_sum(over_rows, add_rows(over_rows, false), {0});
+  compute_equal_rows_once(over_rows);
+  return right & check(find<Reduce>(over_rows).x.shape == matrix, "but a sum over equal rows adds each of them");
+}
+
 // ---- Whole models
 // ----------------------------------------------------------------------------------------------------
 
@@ -577,6 +634,7 @@ bool run() {
   right &= steps_in_embeddings();
   right &= fused_maps();
   right &= merged_maps();
+  right &= equal_rows();
   right &= unread_operations();
   right &= losses_of_logits();
   return right;

@@ -15,7 +15,7 @@ from engine._base.named_axes import rearrangement
 from engine._base.promotion import as_array, standard
 from engine._tracing.dispatch import records
 from engine._tracing.elementwise import cast
-from engine._tracing.extents import ONE, SAMPLES, UNKNOWN, Extent, Extents, joint_length
+from engine._tracing.extents import ONE, SAMPLES, UNKNOWN, Extent, Extents, joint_length, text_of_extents
 from engine._tracing.primitives import (
     axes_in,
     axis_in,
@@ -492,11 +492,18 @@ def append(x1: Any, x2: Any, axis: Any = None) -> TracedArray:
     return concatenate([x1, x2], axis)
 
 
+def _agree(first: Extents, other: Extents) -> bool:
+    return len(first) == len(other) and all(a.agrees_with(b) for a, b in zip(first, other, strict=True))
+
+
 @records("stack")
 def stack(x: Any, axis: int = 0) -> TracedArray:
     """Arrays along a new axis."""
     arrays = _arrays(x)
     shape = broadcast_shapes(*(array.extents for array in arrays))
+    if any(not _agree(array.extents, shape) for array in arrays):
+        msg = f"stack joins arrays of one shape, got {', '.join(text_of_extents(each.extents) for each in arrays)}"
+        raise ValueError(msg)
     axis_index = axis_in(axis, len(shape) + 1)
     return join([expand_dims(spread(array, shape), axis_index) for array in arrays], axis_index)
 

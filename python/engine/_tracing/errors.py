@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import numpy as np
+from numpy.exceptions import AxisError
 
 # The folders of this package and of NumPy, whose functions call back.
 _PACKAGE = __file__.removesuffix("errors.py").removesuffix("_tracing/")
@@ -45,17 +46,47 @@ def line_of_error(error: BaseException) -> str:
 
 def is_raised_by_package(error: BaseException) -> bool:
     """Returns whether this package raised an error, and not a function of the user that it called."""
+    frame = _innermost_frame(error)
+    return frame is not None and is_file_of_package(frame.f_code.co_filename)
+
+
+def _innermost_frame(error: BaseException) -> Any:
+    """Returns the frame that raised an error; None if it was not raised in Python."""
     step = error.__traceback__
     while step is not None and step.tb_next is not None:
         step = step.tb_next
-    return step is not None and is_file_of_package(step.tb_frame.f_code.co_filename)
+    return None if step is None else step.tb_frame
 
 
 def name_line(error: Exception) -> None:
     """Puts the line of the user in front of the message of an error that this package raised, unless it is there."""
+    if is_raised_by_package(error):
+        _put_in_front(error, line_of_user())
+
+
+def name_line_of_function(error: Exception) -> None:
+    """Says where in a compiled function an error was raised, as it ran in Python.
+
+    The line is in front of the message if a function of NumPy or of this package raised it, and else it is a note below that.
+    """
+    place = line_of_error(error)
+    if _innermost_frame(error) is None or place == "?":
+        return
+    if not _is_of_user(_innermost_frame(error)):
+        _put_in_front(error, place)
+    elif hasattr(error, "add_note"):  # from Python 3.11 on
+        error.add_note(f"{place}: this line of a function that keras.function compiles raised it")
+
+
+def _put_in_front(error: Exception, place: str) -> None:
+    if isinstance(error, AxisError):  # which makes its message when it is asked for it
+        if not _begins_with_line(str(error)):
+            before: Any = error
+            before._msg = place if before._msg is None else f"{place}: {before._msg}"
+        return
     text = error.args[0] if error.args else None
-    if isinstance(text, str) and is_raised_by_package(error) and not _begins_with_line(text):
-        error.args = (f"{line_of_user()}: {text}", *error.args[1:])
+    if isinstance(text, str) and not _begins_with_line(text):
+        error.args = (f"{place}: {text}", *error.args[1:])
 
 
 def text_with_line(error: Exception) -> str:

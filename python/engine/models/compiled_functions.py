@@ -16,6 +16,7 @@ from engine._tracing.errors import (
     NeedsValuesError,
     is_raised_by_package,
     line_of_error,
+    name_line_of_function,
     text_with_line,
 )
 from engine._tracing.lazy import of_thread, prepare_for_change
@@ -177,6 +178,7 @@ class CompiledFunction:
             is_same = isinstance(refusal, type(error)) and line_of_error(refusal) == line_of_error(error)
             if is_same and is_raised_by_package(refusal) and not needs_python:
                 raise refusal from None
+            name_line_of_function(error)
             raise
 
     def _called(self, given: Any, symbols: list[Any]) -> Any:
