@@ -224,7 +224,7 @@ def _method(name: str) -> Any:
             return of_array(self, *args, **options)
         return recorder.method(name, self, *args, **options)
 
-    method.__name__, method.__doc__ = name, of_array.__doc__
+    method.__name__, method.__doc__ = name, f"The same as `{name}` of NumPy's arrays."
     return method
 
 
