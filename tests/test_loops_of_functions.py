@@ -130,3 +130,13 @@ def test_vectorized_map_of_a_function_that_looks_at_numbers() -> None:
     """On a tape these are known, so that it is called for each part."""
     gradient = keras.grad(lambda x: ops.sum(ops.vectorized_map(lambda a: a * a if a > 2.5 else a, x)))(X)
     np.testing.assert_array_equal(gradient, [1, 6, 10])
+
+
+def test_vectorized_map_of_the_samples_of_a_model() -> None:
+    """Their number isn't known while the function is recorded."""
+    x = keras.Input((3,))
+    model = keras.Model(x, ops.vectorized_map(lambda row: ops.sum(row * row) * row, x))
+    rows = np.random.default_rng(4).normal(size=(5, 3)).astype(np.float32)
+    expected = np.sum(rows * rows, axis=1, keepdims=True) * rows
+    np.testing.assert_allclose(model.predict(rows, verbose=0), expected, rtol=1e-6)
+    np.testing.assert_allclose(model(rows[:2]), expected[:2], rtol=1e-6)
