@@ -111,6 +111,17 @@ def test_random_numbers_differ_in_each_call() -> None:
     assert (first != other).all()
 
 
+def test_the_first_call_draws_as_often_as_later_ones() -> None:
+    known_calls._calls.clear()
+    x = np.ones((3, 4), np.float32)
+
+    def drawn() -> Any:
+        keras.utils.set_random_seed(4)
+        return np.asarray(keras.function(lambda x: x * keras.random.normal(ops.shape(x)))(x))
+
+    np.testing.assert_array_equal(drawn(), drawn())
+
+
 def test_kept_calls_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(known_calls, "_MOST_CALLS", 5)
     known_calls._calls.clear()

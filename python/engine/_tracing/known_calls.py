@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from engine._base.random_state import giving_back
 from engine._data.exact_integers import ExactIntegers
 from engine._data.index_ranges import IndexRange
 from engine._tracing.dispatch import implementation
@@ -187,6 +188,9 @@ class _TraceOfCall(Trace):
         """The dtype of the result of each entry."""
 
     def append(self, entry: Node | Use, dtype: str) -> Computed:
+        if isinstance(entry, Node) and entry.kind == "random":
+            msg = "each call draws its own numbers"
+            raise CannotRecordError(msg)
         self.dtypes.append(dtype)
         return super().append(entry, dtype)
 
@@ -226,7 +230,7 @@ def _recorded_apart(
     try:
         with_symbols = [_with_symbols(value, waiting) for value in args]
         named = {key: _with_symbols(value, waiting) for key, value in kwargs.items()}
-        with trace.as_current():
+        with giving_back(), trace.as_current():  # the call by itself draws again
             packed = mapped(slot_for, implementation(name)(*with_symbols, **named))
     except Exception:  # the call by itself says what is wrong
         return None
