@@ -43,10 +43,10 @@ struct Conflict {
   bool is_of_previous_batch = false;
 };
 
-/// Rows of arrays that some neighbouring steps are done for, before they are done for the next rows (cpu/tiles.h).
+/// A few rows of arrays, for which a thread does several steps before it does them for the next rows (cpu/tiles.h).
 struct Tile {
-  int64_t steps = 0;    // how many steps, from this one on; 0 where the step is no first one
-  int64_t rows = 0;     // of a tile
+  int64_t steps = 0;    // how many, from this step on; 0 where this step is not the first of them
+  int64_t rows = 0;     // the most rows of a tile
   graph::Extent all{};  // the rows of the arrays
 };
 
@@ -69,8 +69,8 @@ class Step {
   Split split;
   const graph::Operation* operation;  // null for a step that only prepares another one
   std::vector<Operand> operands;      // those of the operation, and scratch. Barriers follow from them alone.
-  bool may_be_tiled = false;          // whether it shares rows of arrays, which may as well be computed a few at a time
-  Tile tile;                          // with the steps behind it
+  bool may_be_tiled = false;          // whether threads share its rows, and it takes no longer for a few rows at a time
+  Tile tile;                          // the tile of this step and those behind it
   bool barrier = false;               // whether to wait for the other threads before the step
   Conflict conflict;                  // the first reason for that; none where the threads only agree to go on
 };
@@ -82,7 +82,7 @@ struct Placement {
   int64_t offset = 0;            // in floats; of the first copy
   bool double_buffered = false;  // batches use one half of its rows and the other in turn
   bool copied = false;           // every thread has a copy of its own
-  int64_t floats_of_row = 0;     // where the memory holds the rows of a tile alone; 0: it holds all
+  int64_t floats_of_row = 0;     // the length of a row, where the memory holds those of one tile alone; 0: it holds all
   bool in_scratch = true;        // false for variables, constants, and what lies in memory of the caller
   float* numbers = nullptr;      // those of a constant
   int argument = -1;             // the number of the argument of a call whose memory it is; -1: of none

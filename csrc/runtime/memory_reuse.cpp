@@ -15,8 +15,8 @@ struct Lifetime {
   bool is_touched = false;
   bool begins_with_write = true;  // the first step does nothing but write it
   bool lasts = false;             // whatever the steps say
-  std::size_t first = 0, last = 0;
   std::size_t first_touch = 0;
+  std::size_t first = 0, last = 0;  // also steps that are done in turns with one that touches it
 };
 
 /// The lifetime of the memory of each value; of values in the same memory, that of one alone.
@@ -31,7 +31,7 @@ std::vector<Lifetime> lifetimes_of(const std::vector<StepUses>& steps, const std
   for (std::size_t i = 0; i < steps.size(); ++i) {
     for (const Operand& operand : steps[i].operands) {
       Lifetime& life = of(operand.value);
-      // Of steps in turns, other threads and other rows may be at any.
+      // While one of the steps in turns touches it, others are still to run for later rows. A copy lasts for one turn.
       const bool copied = values[static_cast<std::size_t>(operand.value)].copied;
       if (!life.is_touched) {
         life.first = copied ? i : i - steps[i].to_first;
