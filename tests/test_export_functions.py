@@ -518,7 +518,8 @@ def test_every_kind_of_step_is_in_both_formats() -> None:
         "coordinate",
         "select",
         "multiply_add",
-    }  # the last is of the core's layers
+        "maximum_gradient",
+    }  # the last two are of the core's layers and of derivatives
     assert onnx_arrays.INSTRUCTIONS.keys() == names - without, "engine/export/onnx_arrays.py"
     instructions = c_arrays.INSTRUCTIONS.keys() | c_arrays.CONDITIONS.keys()
     assert instructions == names - without, "engine/export/c_arrays.py"

@@ -148,6 +148,25 @@ SAME: dict[str, Any] = {
 POINTS = np.array([[0.5, 2.0, 3.0], [1.5, 0.25, 0.75]], np.float32)
 
 
+def test_what_a_limit_cuts_off_has_no_gradient() -> None:
+    """Also where the gradient by the limited number is infinite; a number at a limit gets half of it."""
+    x = np.array([-1.0, 0.0, 0.25, 1.0, 4.0], np.float32)
+
+    def limited(x: Any) -> Any:
+        return ops.sum(ops.sqrt(ops.maximum(x, 0.0)) + 3.0 * ops.minimum(x, 1.0) ** 2)
+
+    with np.errstate(divide="ignore"):
+        roots = np.where(x < 0, 0, 0.5 / np.sqrt(np.maximum(x, 0)) * np.where(x == 0, 0.5, 1))
+    wanted = roots + 6 * x * np.where(x < 1, 1, np.where(x == 1, 0.5, 0))
+    np.testing.assert_allclose(keras.function(keras.grad(limited))(x), wanted, rtol=1e-6)
+
+    def clipped(x: Any) -> Any:
+        return ops.sum(ops.clip(x, 0.0, 2.0) ** 3)
+
+    curvature = keras.function(keras.grad(lambda x: ops.sum(keras.grad(clipped)(x))))(x)
+    np.testing.assert_allclose(curvature, [0, 0, 1.5, 6, 0], rtol=1e-6)
+
+
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("same", SAME)
 @pytest.mark.parametrize("meeting", MEETINGS)

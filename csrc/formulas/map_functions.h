@@ -13,6 +13,13 @@ ENGINE_INLINE V one_or_zero(BitsOf<V> mask) {
   return from_bits<V>(bits(broadcast<V>(1.0f)) & mask);
 }
 
+/// The gradient of maximum(a, b) by a, where that by the maximum is dy. Of two equal numbers each gets half.
+template <class V>
+ENGINE_INLINE V maximum_gradient(V a, V b, V dy) {
+  const V not_below = choose(Number<V>::mask(a == b), dy * 0.5f, dy);
+  return choose(Number<V>::mask(a >= b), not_below, V{});
+}
+
 /// a & b of integers between -2^22 and 2^22. Such a number is the difference between the bits of kShift + a and those
 /// of kShift, since neighbouring floats beside kShift differ by 1.
 template <class V>
@@ -68,6 +75,7 @@ ENGINE_INLINE V map_value(V a, V b, V c) {
   if constexpr (op == MapOp::kBitwiseAnd) return bitwise_and(a, b);
   if constexpr (op == MapOp::kSelect) return choose(Number<V>::mask(a != 0.0f), b, c);
   if constexpr (op == MapOp::kMultiplyAdd) return fma(a, b, c);
+  if constexpr (op == MapOp::kMaximumGradient) return maximum_gradient(a, b, c);
   return c;
 }
 

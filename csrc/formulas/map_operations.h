@@ -43,16 +43,48 @@ enum class MapOp : uint8_t {
   kLessEqual,
   kBitwiseAnd,  // of integers, as numbers in two's complement
   // Of a, b and c.
-  kSelect,       // b where a is not 0, else c
-  kMultiplyAdd,  // a b + c, rounded once
+  kSelect,           // b where a is not 0, else c
+  kMultiplyAdd,      // a b + c, rounded once
+  kMaximumGradient,  // c where a > b, half of it where they are equal, else 0: the gradient of maximum(a, b) by a
 };
 
-inline constexpr const char* kMapOpNames[] = {
-    "constant",   "samples",     "coordinate", "negate",      "abs",     "sign",     "exp",      "expm1",
-    "log",        "log1p",       "sqrt",       "sin",         "cos",     "tanh",     "sigmoid",  "softplus",
-    "gaussian",   "erfinv",      "floor",      "round",       "add",     "subtract", "multiply", "divide",
-    "power",      "erf",         "remainder",  "minimum",     "maximum", "atan2",    "equal",    "less",
-    "less_equal", "bitwise_and", "select",     "multiply_add"};
+inline constexpr const char* kMapOpNames[] = {"constant",
+                                              "samples",
+                                              "coordinate",
+                                              "negate",
+                                              "abs",
+                                              "sign",
+                                              "exp",
+                                              "expm1",
+                                              "log",
+                                              "log1p",
+                                              "sqrt",
+                                              "sin",
+                                              "cos",
+                                              "tanh",
+                                              "sigmoid",
+                                              "softplus",
+                                              "gaussian",
+                                              "erfinv",
+                                              "floor",
+                                              "round",
+                                              "add",
+                                              "subtract",
+                                              "multiply",
+                                              "divide",
+                                              "power",
+                                              "erf",
+                                              "remainder",
+                                              "minimum",
+                                              "maximum",
+                                              "atan2",
+                                              "equal",
+                                              "less",
+                                              "less_equal",
+                                              "bitwise_and",
+                                              "select",
+                                              "multiply_add",
+                                              "maximum_gradient"};
 inline constexpr int kMapOps = sizeof kMapOpNames / sizeof *kMapOpNames;
 
 /// How many of a, b and c an instruction reads.

@@ -109,6 +109,8 @@ ENGINE_INLINE void run_chained(const MapBlockInstruction& each, Chained chained,
     ENGINE_CHAINED_ANY(kLessEqual);
     ENGINE_CHAINED_ANY(kSelect);
     ENGINE_CHAINED(kSelect, kC);
+    ENGINE_CHAINED_ANY(kMaximumGradient);
+    ENGINE_CHAINED(kMaximumGradient, kC);
   }
 #undef ENGINE_CHAINED_ANY
 #undef ENGINE_CHAINED_B

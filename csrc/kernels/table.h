@@ -610,6 +610,7 @@ inline constexpr bool may_be_chained(MapOp op) {
     case MapOp::kLess:
     case MapOp::kLessEqual:
     case MapOp::kSelect:
+    case MapOp::kMaximumGradient:
       return true;
     default:
       return false;

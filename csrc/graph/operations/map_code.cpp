@@ -127,6 +127,7 @@ class Derivative {
   int negative(int a) { return code_.add(MapOp::kNegate, a); }
   int square(int a) { return times(a, a); }
   int select(int condition, int a, int b) { return code_.add(MapOp::kSelect, condition, a, b); }
+  int gradient_of_maximum(int a, int b, int dy) { return code_.add(MapOp::kMaximumGradient, a, b, dy); }
   bool wanted(int of) const { return of >= 0 && depends_[static_cast<size_t>(of)]; }
 
   void contribute(int to, int gradient) {
@@ -191,10 +192,12 @@ class Derivative {
         if (wanted(a)) contribute(a, times(dy, b));
         if (wanted(b)) contribute(b, times(dy, a));
         return;
-      case MapOp::kDivide:
-        if (wanted(a)) contribute(a, over(dy, b));
-        if (wanted(b)) contribute(b, negative(over(times(dy, y), b)));
+      case MapOp::kDivide: {  // one division for both: it takes as long as ten products
+        const int by_a = over(dy, b);
+        if (wanted(a)) contribute(a, by_a);
+        if (wanted(b)) contribute(b, negative(times(by_a, y)));
         return;
+      }
       case MapOp::kPower:
         return propagate_power(a, b, y, dy);
       case MapOp::kRemainder:
@@ -202,8 +205,16 @@ class Derivative {
         if (wanted(b)) contribute(b, negative(times(dy, code_.add(MapOp::kFloor, over(a, b)))));
         return;
       case MapOp::kMinimum:
+        if (wanted(a)) contribute(a, gradient_of_maximum(b, a, dy));
+        if (wanted(b)) contribute(b, gradient_of_maximum(a, b, dy));
+        return;
       case MapOp::kMaximum:
-        return propagate_extreme(a, b, y, dy);
+        if (wanted(a)) contribute(a, gradient_of_maximum(a, b, dy));
+        if (wanted(b)) contribute(b, gradient_of_maximum(b, a, dy));
+        return;
+      case MapOp::kMaximumGradient:
+        if (wanted(at.c)) contribute(at.c, gradient_of_maximum(a, b, dy));
+        return;
       case MapOp::kAtan2: {
         const int scaled = over(dy, plus(square(a), square(b)));
         if (wanted(a)) contribute(a, times(scaled, b));
@@ -236,14 +247,6 @@ class Derivative {
       const int safe = select(positive, a, constant(1.0f));
       contribute(b, times(dy, select(a, times(y, code_.add(MapOp::kLog, safe)), zero)));
     }
-  }
-
-  /// All of the gradient goes to the one that was chosen, and half of it to each of two that are equal.
-  void propagate_extreme(int a, int b, int y, int dy) {
-    const int half = times(dy, constant(0.5f)), zero = constant(0.0f);
-    const int share = select(code_.add(MapOp::kEqual, a, b), half, dy);
-    if (wanted(a)) contribute(a, select(code_.add(MapOp::kEqual, a, y), share, zero));
-    if (wanted(b)) contribute(b, select(code_.add(MapOp::kEqual, b, y), share, zero));
   }
 
   MapCode code_;
