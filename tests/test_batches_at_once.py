@@ -88,6 +88,101 @@ def test_the_short_way_has_the_bits_of_the_long_one(
         np.testing.assert_array_equal(one, other)
 
 
+def of_one_output(loss: Any, y: Any) -> tuple[Any, Any]:
+    """Returns two equal models with one output, the second of which always takes the long way."""
+
+    def made() -> Any:
+        keras.utils.set_random_seed(3)
+        model = keras.Sequential([keras.Input((4,)), layers.Dense(1, activation="sigmoid")])
+        model.compile(optimizers.SGD(0.1), loss)
+        model.train_on_batch(X, y)
+        return model
+
+    return made(), slowly(made())
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "int8", "uint8", "bool", "float32", "float64"])
+@pytest.mark.parametrize("column", [False, True])
+def test_targets_of_any_dtype_take_the_short_way(dtype: str, column: bool, short_ways: list[bool]) -> None:
+    y = LABELS.astype(dtype)
+    for loss, given in (
+        ("sparse_categorical_crossentropy", y[:, None] if column else y),
+        (keras.losses.SparseCategoricalCrossentropy(ignore_class=1), y[:, None] if column else y),
+    ):
+        model, slow = network(loss), slowly(network(loss))
+        for rows in (slice(0, 40), slice(0, 8), slice(2, 3)):
+            assert model.train_on_batch(X[rows], given[rows]) == slow.train_on_batch(X[rows], given[rows])
+    for loss in ("mse", "binary_crossentropy", "hinge"):
+        given = y[:, None] if column else y
+        model, slow = of_one_output(loss, given)
+        for rows in (slice(0, 40), slice(0, 8), slice(2, 3)):
+            assert model.train_on_batch(X[rows], given[rows]) == slow.train_on_batch(X[rows], given[rows])
+    assert False not in short_ways
+
+
+@pytest.mark.parametrize(
+    ("loss", "good", "bad", "message"),
+    [
+        ("sparse_categorical_crossentropy", LABELS, LABELS - 1, "class indices in"),
+        ("sparse_categorical_crossentropy", LABELS.astype(float), LABELS + 0.5, "whole numbers"),
+        ("sparse_categorical_crossentropy", LABELS.astype(float), LABELS * np.nan, "whole numbers"),
+        ("sparse_categorical_crossentropy", LABELS.astype(np.uint8), LABELS.astype(np.uint8) + 1, "holds 2"),
+    ],
+)
+def test_wrong_class_indices_are_refused_as_in_the_long_way(
+    loss: str, good: Any, bad: Any, message: str
+) -> None:
+    model = network(loss)
+    model.train_on_batch(X, good)
+    with pytest.raises(ValueError, match=message):
+        model.train_on_batch(X, bad)
+    with pytest.raises(ValueError, match=message):
+        model.test_on_batch(X, bad)
+
+
+@pytest.mark.parametrize(
+    ("loss", "bad", "message"),
+    [
+        ("binary_crossentropy", np.where(LABELS, 1.5, 0.0), r"\[0, 1\]"),
+        ("binary_crossentropy", np.where(LABELS, 1.0, np.inf), "infinite|inf"),
+        ("hinge", np.where(LABELS, 1.0, 0.5), "-1 and 1"),
+        ("mse", np.where(LABELS, 1.0, 1e60), "row"),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_wrong_numbers_are_refused_as_in_the_long_way(loss: str, bad: Any, message: str) -> None:
+    model, _ = of_one_output(loss, LABELS.astype(float))
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=message):
+        model.train_on_batch(X, bad)
+    for one, other in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_signs_may_be_zeros_and_ones_or_minus_ones_and_ones() -> None:
+    model, slow = of_one_output("hinge", LABELS)
+    for y in (LABELS, 2 * LABELS - 1, np.ones(40, int)):
+        assert model.train_on_batch(X, y) == slow.train_on_batch(X, y)
+    with pytest.raises(ValueError, match="beside -1"):
+        model.train_on_batch(X, np.arange(40) % 3 - 1)
+
+
+def test_rows_of_bytes_with_many_zeros_have_the_bits_of_the_long_way() -> None:
+    images = np.where(RNG.random((40, 200)) < 0.8, 0, RNG.integers(0, 256, (40, 200))).astype(np.uint8)
+
+    def trained(way: Any) -> list[Any]:
+        keras.utils.set_random_seed(3)
+        model = keras.Sequential([keras.Input((200,)), layers.Rescaling(1 / 255), layers.Dense(2)])
+        model.compile(optimizers.Adam(0.01), "mse")
+        model = way(model)
+        for rows in (40, 40, 30, 10, 1):  # the first three have records, the others don't
+            model.train_on_batch(images[:rows], Y[:rows])
+        return list(model.get_weights())
+
+    for one, other in zip(trained(lambda model: model), trained(slowly), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_other_arrays_take_the_long_way(short_ways: list[bool]) -> None:
     model, slow = network(), slowly(network())
     model.train_on_batch(X, Y), slow.train_on_batch(X, Y)

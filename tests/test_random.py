@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -604,3 +605,21 @@ def test_an_interrupt_reaches_whoever_builds_a_model_within_another_one() -> Non
     model = compiled(Outer(), "sgd", "mse")
     model.fit(np.ones((4, 3)), np.ones((4, 3)), verbose=0)
     assert model.interrupted
+
+
+def test_a_random_state_never_gives_two_threads_the_same_draw() -> None:
+    state = random_state.RandomState(5)
+
+    def draws() -> list[tuple[int, int]]:
+        return [state.draw() for _ in range(2000)]
+
+    with ThreadPoolExecutor(4) as pool:
+        found = [draw for each in [pool.submit(draws) for _ in range(4)] for draw in each.result()]
+    assert sorted(found) == [(5, number) for number in range(8000)]
+    state.give_back((5, 7999), 1)
+    assert state.position == (5, 7999)
+    state.give_back((5, 0), 1)  # others have drawn since
+    assert state.position == (5, 7999)
+    assert pickle.loads(pickle.dumps(state)).position == (5, 7999)
+    state.position = 2**80, 3
+    assert state.draw() == (2**80, 3)

@@ -65,7 +65,7 @@ py::object enter(const py::object& self) {
   return self;
 }
 
-void exit(const py::object& self, const py::args&) {
+void exit(const py::object& self, py::handle, py::handle, py::handle) {
   self.cast<ContextBlock&>().close();
   ask(py::type::of(self).attr("_closed"), self);
 }
@@ -76,7 +76,7 @@ void register_context(py::module_& m) {
   py::class_<ContextValue> value(m, "ContextValue");
   def_init(value, &make_value, py::arg("variable"), py::arg("value"));
   value.def("__enter__", &ContextValue::value);
-  value.def("__exit__", [](ContextValue& self, const py::args&) { self.end(); });
+  value.def("__exit__", [](ContextValue& self, py::handle, py::handle, py::handle) { self.end(); });
   py::class_<ContextBlock> block(m, "ContextBlock");
   def_init(block, &make_block, py::arg("variable"));
   block.def_property_readonly("_is_open", &ContextBlock::is_open);

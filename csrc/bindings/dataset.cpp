@@ -185,9 +185,12 @@ std::shared_ptr<const DatasetCopy> Dataset::copy_on(const Device& device) const 
 }
 
 void register_dataset(py::module_& m) {
-  py::class_<Dataset> type(m, "Dataset");
-  def_init<const py::object&, const py::object&, const py::object&, bool>(
-      type, py::arg("x"), py::arg("y") = py::none(), py::arg("sample_weight") = py::none(), py::arg("records") = true);
+  const auto make = [](const py::object& x, const py::object& y, const py::object& sample_weight, bool records) {
+    return std::make_shared<Dataset>(x, y, sample_weight, records);
+  };
+  py::class_<Dataset, std::shared_ptr<Dataset>> type(m, "Dataset");
+  def_init(type, +make, py::arg("x"), py::arg("y") = py::none(), py::arg("sample_weight") = py::none(),
+           py::arg("records") = true);
   type.def("__len__", [](const Dataset& data) { return data.view().rows; });
 }
 

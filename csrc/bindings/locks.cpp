@@ -368,12 +368,12 @@ class LentLock {
 
 std::unique_ptr<Lock> make_lock(std::string name, int rank) { return std::make_unique<Lock>(std::move(name), rank); }
 
-py::object held(const py::object& lock) {
-  return to_python(std::make_unique<HeldLocks>(std::vector<py::object>{lock}, kForEver, nullptr));
-}
-
 py::object held_together(const std::vector<py::object>& locks, double patience, const py::object& borrower) {
   return to_python(std::make_unique<HeldLocks>(locks, patience, borrower.is_none() ? nullptr : borrower.ptr()));
+}
+
+py::object held(const py::object& lock, double patience, const py::object& borrower) {
+  return held_together({lock}, patience, borrower);
 }
 
 py::object lent(const py::object& lock, const py::frozenset& before) {
@@ -386,13 +386,13 @@ void register_locks(py::module_& m) {
   AllLocks::get();  // now, since it needs `short_lock` itself
   py::class_<HeldLocks> hold(m, "Hold");
   hold.def("__enter__", [](const HeldLocks&) {});
-  hold.def("__exit__", [](HeldLocks& self, const py::args&) { self.release(); });
+  hold.def("__exit__", [](HeldLocks& self, py::handle, py::handle, py::handle) { self.release(); });
   py::class_<LentLock> loan(m, "Loan");
   loan.def("__enter__", [](const LentLock&) {});
-  loan.def("__exit__", [](LentLock& self, const py::args&) { self.take_back(); });
+  loan.def("__exit__", [](LentLock& self, py::handle, py::handle, py::handle) { self.take_back(); });
   py::class_<Lock> lock(m, "Lock");
   def_init(lock, &make_lock, py::arg("name"), py::arg("rank"));
-  lock.def("held", &held);
+  lock.def("held", &held, py::arg("patience") = kForEver, py::arg("borrower") = py::none());
   lock.def("lent", &lent, py::arg("before"));
   lock.def_property_readonly("is_held", &Lock::is_held);
   lock.def_property_readonly("waiting", &Lock::waiting);

@@ -208,35 +208,8 @@ py::object begin(const std::shared_ptr<Program>& program, const std::string& mod
   const graph::Mode chosen = kModes[to_index(mode, kNames, 2, "mode")];
   const auto training = require_losses(*program);
   auto run = std::make_unique<Run>(program, training, chosen);
-  run->feed(data, batch_size, shuffle, seed, stream);
+  run->feed(data.cast<std::shared_ptr<Dataset>>(), batch_size, shuffle, seed, stream);
   return to_python(std::move(run));
-}
-
-/// Whether the core reads an array of NumPy where it lies, as rows or as float32 targets.
-bool lies_readable(const py::array& array, bool as_targets) {
-  const auto type = array.dtype();
-  const bool is_float = type.kind() == 'f' && (type.itemsize() == 4 || (type.itemsize() == 8 && !as_targets));
-  const bool is_byte = !as_targets && type.kind() == 'u' && type.itemsize() == 1;
-  const bool is_native = type.byteorder() == '=' || type.byteorder() == '|';
-  return (is_float || is_byte) && is_native && (array.flags() & kReadable) == kReadable && array.ndim() > 0 &&
-         array.size() > 0;
-}
-
-/// Runs one batch, and returns its totals. None, and nothing has changed, if an array is not one that the core reads as
-/// it is, or holds a number that is not finite.
-py::object run_batch(const std::shared_ptr<Program>& program, const std::string& mode, const py::array& x,
-                     const py::array& y, const py::object& learning_rates) {
-  static constexpr const char* kNames[] = {"train", "evaluate"};
-  static constexpr graph::Mode kModes[] = {graph::Mode::kTrain, graph::Mode::kEvaluate};
-  const graph::Mode chosen = kModes[to_index(mode, kNames, 2, "mode")];
-  const auto is_class = [](const py::array& targets) { return py::isinstance<py::array_t<int32_t>>(targets); };
-  if (!lies_readable(x, false) || !(lies_readable(y, true) || is_class(y))) return py::none();
-  if (cpu::first_nonfinite_row(view_rows(x)) >= 0) return py::none();
-  if (!is_class(y) && cpu::first_nonfinite_row(view_rows(y)) >= 0) return py::none();
-  Run run(program, require_losses(*program), chosen);
-  run.feed(to_python(std::make_unique<Dataset>(x, y, py::none(), true)), x.shape(0), "none", 0, 0);
-  run.advance(0, 1, learning_rates, py::none(), py::none());
-  return to_python(std::make_unique<Totals>(run.totals()));
 }
 
 /// Whether a loss or a metric that a user wrote depends on which samples are in a batch together.
@@ -382,7 +355,6 @@ void register_program(py::module_& m) {
            py::arg("host_metrics") = false, py::arg("state") = py::none())
       .def("begin", &begin, py::arg("mode"), py::arg("data"), py::arg("batch_size"), py::arg("shuffle") = "none",
            py::arg("seed") = 0, py::arg("stream") = 0)
-      .def("run_batch", &run_batch, py::arg("mode"), py::arg("x"), py::arg("y"), py::arg("learning_rates") = py::none())
       .def("predict", &predict, py::arg("x"), py::arg("out") = py::none(), py::arg("finite") = false,
            py::arg("training") = false, py::arg("seed") = 0);
 }

@@ -1,7 +1,14 @@
 #include "runtime/random.h"
 
+#include <pybind11/stl.h>
+
+#include <memory>
+#include <tuple>
+#include <utility>
+
 #include "bindings/convert.h"
 #include "bindings/gil.h"
+#include "bindings/instances.h"
 #include "bindings/register.h"
 
 namespace engine::bindings {
@@ -15,6 +22,28 @@ py::array_t<float> uniform(uint64_t seed, uint64_t stream, int64_t size, float l
   const Unlocked unlocked;
   fill_uniform(seed, stream, low, high, data, size);
   return out;
+}
+
+/// A seed, and the number of draws since it was set. The GIL guards them: nothing here lets other threads run.
+class RandomState {
+ public:
+  RandomState(py::int_ seed, int64_t draws) : seed_(std::move(seed)), draws_(draws) {}
+
+  py::tuple position() const { return py::make_tuple(seed_, draws_); }
+  void go_to(const std::pair<py::int_, int64_t>& position) { std::tie(seed_, draws_) = position; }
+  /// Returns the position before this draw, which no other draw gets.
+  py::tuple draw() { return py::make_tuple(seed_, draws_++); }
+  void give_back(const std::pair<py::int_, int64_t>& before, int64_t draws) {
+    if (seed_.equal(before.first) && draws_ == before.second + draws) draws_ = before.second;
+  }
+
+ private:
+  py::int_ seed_;  // of any size
+  int64_t draws_;
+};
+
+std::unique_ptr<RandomState> make_state(py::int_ seed, int64_t draws) {
+  return std::make_unique<RandomState>(std::move(seed), draws);
 }
 
 using FillNormal = void(uint64_t, uint64_t, double, double, float*, int64_t);
@@ -52,6 +81,14 @@ py::array_t<int32_t> permutation(uint64_t seed, uint64_t stream, int64_t size) {
 }  // namespace
 
 void register_random(py::module_& m) {
+  py::class_<RandomState> state(m, "RandomState");
+  def_init(state, &make_state, py::arg("seed"), py::arg("draws") = 0);
+  state.def_property("position", &RandomState::position, &RandomState::go_to)
+      .def("draw", &RandomState::draw)
+      .def("give_back", &RandomState::give_back, py::arg("before"), py::arg("draws"))
+      .def("__reduce__", [](const py::object& self) {
+        return py::make_tuple(py::type::of(self), self.cast<const RandomState&>().position());
+      });
   m.def("uniform", &uniform, py::arg("seed"), py::arg("stream"), py::arg("size"), py::arg("low"), py::arg("high"));
   m.def("normal", &normal<fill_normal>, py::arg("seed"), py::arg("stream"), py::arg("size"), py::arg("mean"),
         py::arg("stddev"));

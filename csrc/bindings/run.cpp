@@ -103,10 +103,10 @@ Run::Run(std::shared_ptr<Program> program, std::shared_ptr<const TrainingSpec> t
       mode_(mode),
       totals_(no_totals(*training_, program_->model())) {}
 
-void Run::feed(const py::object& dataset, int64_t batch_size, const std::string& shuffle, uint64_t seed,
-               uint64_t stream) {
+void Run::feed(const std::shared_ptr<const Dataset>& dataset, int64_t batch_size, const std::string& shuffle,
+               uint64_t seed, uint64_t stream) {
   const Turn turn(busy_);
-  const auto& data = dataset.cast<const Dataset&>();
+  const Dataset& data = *dataset;
   const graph::Model& model = program_->model();
   require_fitting(model, *training_, data);
   data.require_readable_by(program_->device());
@@ -126,7 +126,7 @@ void Run::feed(const py::object& dataset, int64_t batch_size, const std::string&
   const auto scale = workspace->executable->sparse_scale();
   auto sparse = mode_ == graph::Mode::kTrain && scale ? data.sparse_rows(*scale) : nullptr;
   reserve_scores(*training_, model, data.view().rows, totals_);
-  auto copy = dataset_.is(dataset) ? copy_ : copy_for(data, row_weights);
+  auto copy = dataset_ == dataset ? copy_ : copy_for(data, row_weights);
   std::vector<bool> binary;
   for (size_t i = 0; i < data.sizes().size(); ++i) binary.push_back(reads_signs(*training_) && data.binary(i));
   // From here on nothing fails, so that what belongs to one data set is never read with another.
@@ -171,23 +171,12 @@ void Run::resume_totals(Totals totals) {
   reserve_scores(*training_, program_->model(), data_.rows, totals_);
 }
 
-void Run::advance(int64_t begin, int64_t end, const py::object& learning_rates, const py::object& poll,
-                  const py::object& host) {
+void Run::advance(int64_t begin, int64_t end, const double* rates, const py::object& poll, const py::object& host) {
   const Turn turn(busy_);
   const Executable& executable = *workspace_->executable;
   if (begin < 0 || begin > end || end > batches()) {
     throw py::value_error("batches [" + std::to_string(begin) + ", " + std::to_string(end) + ") do not lie in [0, " +
                           std::to_string(batches()) + ")");
-  }
-  const double* rates = nullptr;
-  py::array_t<double, kReadable | py::array::forcecast> rate_array;
-  if (executable.mode() == graph::Mode::kTrain) {
-    if (!learning_rates.is_none()) rate_array = learning_rates;
-    if (rate_array.size() != end - begin) {
-      throw py::value_error("training needs one learning rate per batch: " + std::to_string(end - begin) + ", got " +
-                            std::to_string(rate_array.size()));
-    }
-    rates = rate_array.data();
   }
   const int64_t steps = executable.steps();
   const auto now = [] { return std::chrono::steady_clock::now(); };
@@ -249,15 +238,30 @@ void Run::do_step(const graph::HostOperation& step, const py::object& host, int6
                 std::min(batch_size_, data_.rows - first)});
 }
 
+namespace {
+
+void advance(Run& run, int64_t begin, int64_t end, const py::object& learning_rates, const py::object& poll,
+             const py::object& host) {
+  py::array_t<double, kReadable | py::array::forcecast> rates;
+  if (!learning_rates.is_none()) rates = learning_rates;
+  if (run.trains() && rates.size() != end - begin) {
+    throw py::value_error("training needs one learning rate per batch: " + std::to_string(end - begin) + ", got " +
+                          std::to_string(rates.size()));
+  }
+  run.advance(begin, end, run.trains() ? rates.data() : nullptr, poll, host);
+}
+
+}  // namespace
+
 void register_run(py::module_& m) {
   py::class_<Run>(m, "Run")
       .def_property_readonly("batches", &Run::batches)
       .def_property_readonly("totals", [](const Run& run) { return to_python(std::make_unique<Totals>(run.totals())); })
-      .def("feed", &Run::feed, py::arg("data"), py::arg("batch_size"), py::arg("shuffle") = "none", py::arg("seed") = 0,
-           py::arg("stream") = 0)
+      .def("feed", &Run::feed, py::arg("data").none(false), py::arg("batch_size"), py::arg("shuffle") = "none",
+           py::arg("seed") = 0, py::arg("stream") = 0)
       .def("reset_totals", &Run::reset_totals)
       .def("resume_totals", &Run::resume_totals, py::arg("totals"))
-      .def("advance", &Run::advance, py::arg("begin"), py::arg("end"), py::arg("learning_rates") = py::none(),
+      .def("advance", &advance, py::arg("begin"), py::arg("end"), py::arg("learning_rates") = py::none(),
            py::arg("poll") = py::none(), py::arg("host") = py::none());
 }
 

@@ -17,15 +17,17 @@ class Run {
   Run(std::shared_ptr<Program> program, std::shared_ptr<const TrainingSpec> training, graph::Mode mode);
 
   /// Goes on with another data set, or another order of the same: batches count from 0 again, totals add up.
-  void feed(const py::object& dataset, int64_t batch_size, const std::string& shuffle, uint64_t seed, uint64_t stream);
+  void feed(const std::shared_ptr<const Dataset>& dataset, int64_t batch_size, const std::string& shuffle,
+            uint64_t seed, uint64_t stream);
 
+  bool trains() const { return mode_ == graph::Mode::kTrain; }
   int64_t batches() const { return divide_up(data_.rows, batch_size_); }
   const Totals& totals() const { return totals_; }
   void reset_totals();
   /// Goes on from totals of an earlier run of the same training.
   void resume_totals(Totals totals);
-  void advance(int64_t begin, int64_t end, const py::object& learning_rates, const py::object& poll,
-               const py::object& host);
+  /// Runs batches [begin, end). `rates` are the learning rate of each, which only training reads.
+  void advance(int64_t begin, int64_t end, const double* rates, const py::object& poll, const py::object& host);
 
  private:
   /// What the program's device copies of a data set, whose weights of samples may be spread over rows.
@@ -42,7 +44,7 @@ class Run {
   std::shared_ptr<const TrainingSpec> training_;
   graph::Mode mode_;
   std::shared_ptr<Workspace> workspace_;
-  py::object dataset_;
+  std::shared_ptr<const Dataset> dataset_;
   DatasetView data_;
   /// By output: weights of samples, copied for each of their rows; empty where that is not necessary.
   std::vector<std::vector<float>> row_weights_;

@@ -54,6 +54,14 @@ void require_states(const TrainingSpec& training, const graph::Model& model, con
   }
 }
 
+py::tuple sums_of(const Totals& totals) {
+  py::list states;
+  for (const std::vector<double>& state : totals.metrics) {
+    states.append(py::array_t<double>(static_cast<py::ssize_t>(state.size()), state.data()));
+  }
+  return py::make_tuple(totals.loss, static_cast<int64_t>(totals.samples), totals.output_losses, states);
+}
+
 void register_totals(py::module_& m) {
   const auto make = [](double loss_sum, double samples, std::vector<std::vector<double>> metrics,
                        std::vector<double> output_losses) {
@@ -63,6 +71,7 @@ void register_totals(py::module_& m) {
   def_init(type, +make, py::arg("loss_sum"), py::arg("samples"), py::arg("metrics"),
            py::arg("output_losses") = std::vector<double>{0.0});
   type.def_property_readonly("loss", [](const Totals& t) { return t.samples != 0.0 ? t.loss / t.samples : 0.0; })
+      .def_property_readonly("sums", &sums_of)
       .def_property_readonly("loss_sum", [](const Totals& t) { return t.loss; })
       .def_property_readonly("output_losses", [](const Totals& t) { return t.output_losses; })
       .def_property_readonly("metrics", [](const Totals& t) { return t.metrics; })

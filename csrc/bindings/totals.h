@@ -8,6 +8,9 @@ namespace engine::bindings {
 /// The sums before the first batch.
 Totals no_totals(const TrainingSpec& training, const graph::Model& model);
 
+/// Returns (sum of losses, samples, sums of the losses of the outputs, [state of each metric as an array]) for Python.
+py::tuple sums_of(const Totals& totals);
+
 /// Makes room for the scores of `rows` samples more, which a team of threads must not fail to find.
 void reserve_scores(const TrainingSpec& training, const graph::Model& model, int64_t rows, Totals& totals);
 

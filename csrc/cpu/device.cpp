@@ -59,6 +59,9 @@ class CpuDevice final : public Device {
   void set_threads(int n) { threads_.store(n, std::memory_order_relaxed); }
 
  private:
+  /// The threads that read all rows once.
+  int threads_to_read(const DatasetView& data) const;
+
   /// What became of a stretch of batches.
   struct Outcome {
     int64_t cursor;     // of the next step to run
@@ -279,15 +282,19 @@ bool CpuDevice::predict_here(const Executable& executable, const RunArguments& a
   return true;
 }
 
+int CpuDevice::threads_to_read(const DatasetView& data) const {
+  // The system is asked for threads only where more than one is worthwhile.
+  const int useful = threads_for_reading(data, std::numeric_limits<int>::max());
+  return useful == 1 ? 1 : std::min(useful, threads());
+}
+
 SparseRows CpuDevice::sparse_rows(const DatasetView& data, float scale) const {
-  return make_sparse_rows(kernels_, data, scale, threads());
+  return make_sparse_rows(kernels_, data, scale, threads_to_read(data));
 }
 
 int64_t CpuDevice::first_nonfinite_row(const DatasetView& data) const {
   std::atomic<int64_t> first{data.rows};
-  // The system is asked for threads only where more than one is worthwhile.
-  const int useful = threads_for_reading(data, std::numeric_limits<int>::max());
-  run_team(useful == 1 ? 1 : std::min(useful, threads()), [&](const Worker& worker) {
+  run_team(threads_to_read(data), [&](const Worker& worker) {
     const Range rows = worker.slice(data.rows);
     const auto type = static_cast<size_t>(data.type);
     const int64_t found = kernels_.first_nonfinite[type]({data.x, data.stride, rows});

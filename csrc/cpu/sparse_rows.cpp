@@ -5,7 +5,6 @@
 #include <utility>
 #include <vector>
 
-#include "cpu/kernel_choice.h"
 #include "cpu/thread_pool.h"
 
 namespace engine::cpu {
@@ -124,7 +123,6 @@ int64_t try_records(const KernelTable& kernels, const DatasetView& data, int thr
 }  // namespace
 
 SparseRows make_sparse_rows(const KernelTable& kernels, const DatasetView& data, float scale, int threads) {
-  const int team = threads_for_reading(data, threads);
   SparseRows result;
   result.scale = scale;
   result.records.resize(static_cast<size_t>(data.rows));
@@ -132,7 +130,7 @@ SparseRows make_sparse_rows(const KernelTable& kernels, const DatasetView& data,
   for (const RecordValues values : {RecordValues::kCodes, RecordValues::kFloats}) {
     result.values = values;
     result.storage.clear();
-    const int64_t outcome = try_records(kernels, data, team, result);
+    const int64_t outcome = try_records(kernels, data, threads, result);
     if (outcome == 0) return result;
     if (outcome == kTooManyNonZeros) break;
   }

@@ -126,10 +126,14 @@ class Lock:
     """
 
     def __init__(self, name: str, rank: int) -> None: ...
-    def held(self) -> Hold:
+    def held(self, patience: float = ..., borrower: Thread | None = None) -> Hold:
         """Waits until this thread has the lock.
 
         Raises RuntimeError if it would wait for ever, since the thread that has the lock waits for one of this thread.
+
+        Args:
+            patience: see `held_together`; default for ever.
+            borrower: see `held_together`.
         """
 
     def lent(self, before: frozenset[Thread]) -> Loan:
@@ -328,6 +332,29 @@ class Dataset:
     ) -> None: ...
     def __len__(self) -> int: ...
 
+Sums = tuple[float, int, list[float], list[NDArray[np.float64]]]
+"""Sum of the losses, number of samples, sums of the losses of the outputs, state of each metric."""
+
+@final
+class RandomState:
+    """A seed, and the number of draws since it was set. Any number of threads may draw at once.
+
+    Args:
+        seed: the seed.
+        draws: the number of draws.
+    """
+
+    def __init__(self, seed: int, draws: int = 0) -> None: ...
+    @property
+    def position(self) -> tuple[int, int]:
+        """The seed, and the number of draws."""
+    @position.setter
+    def position(self, value: tuple[int, int]) -> None: ...
+    def draw(self) -> tuple[int, int]:
+        """Returns the position before this draw, which no other draw gets."""
+    def give_back(self, before: tuple[int, int], draws: int) -> None:
+        """Takes so many draws since a position back, if there were no others."""
+
 @final
 class Totals:
     """Running sums of one Run, in double precision and in a fixed order.
@@ -346,6 +373,9 @@ class Totals:
         metrics: Sequence[Sequence[float]],
         output_losses: Sequence[float] = (0.0,),
     ) -> None: ...
+    @property
+    def sums(self) -> Sums:
+        """All of them at once."""
     @property
     def loss_sum(self) -> float:
         """The sum of which `loss` is the mean."""
@@ -481,6 +511,49 @@ class FunctionSequence:
             kept: (function, result) of the results that are returned, each as an array (batches, ...).
         """
 
+@final
+class BatchCall:
+    """Batches of one form, each of which a program with one loss trains or evaluates by one call.
+
+    Args:
+        program: the program.
+        trains: whether the batches train it.
+        sample_shape: of the samples.
+        target_shape: of the targets of one sample.
+        target_dtype: of the targets.
+        classes: the number of classes if the targets are class indices, else 0.
+        ignored: a class index that stands for no class.
+        are_fractions: whether the targets must lie in [0, 1].
+        are_signs: whether the targets must be 0 and 1, or -1 and 1.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        trains: bool,
+        sample_shape: Sequence[int],
+        target_shape: Sequence[int],
+        target_dtype: np.dtype[Any],
+        classes: int = 0,
+        ignored: int | None = None,
+        are_fractions: bool = False,
+        are_signs: bool = False,
+    ) -> None: ...
+    def run(
+        self, x: Any, y: Any, learning_rate: float = 0.0, state: OptimizerState | None = None
+    ) -> Sums | None:
+        """Runs one batch, and returns its sums.
+
+        None, and nothing has changed, for arrays of another form, or with numbers that samples or targets must not have.
+
+        Args:
+            x: the samples.
+            y: the targets.
+            learning_rate: of the step, if it trains.
+            state: that of the optimizer, which the program uses from now on.
+        """
+
+@final
 class Run:
     """A pass over a Dataset, cut into batches, or several one after the other; holds its own scratch memory."""
 
@@ -724,17 +797,6 @@ class Program:
     ) -> Run:
         """Lease scratch memory for one pass over `data`. The order of rows is keyed by (seed, stream); "batches"
         changes it within each batch alone."""
-    def run_batch(
-        self,
-        mode: Literal["train", "evaluate"],
-        x: NDArray[Any],
-        y: NDArray[Any],
-        learning_rates: NDArray[np.float64] | None = None,
-    ) -> Totals | None:
-        """Runs one batch, and returns its totals.
-
-        None, and nothing has changed, if an array is not one that the core reads as it is, or holds a number that is not finite.
-        """
     @overload
     def predict(
         self,

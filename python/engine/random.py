@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from engine._base.checks import REAL, checked_config, dtype_of, integer, integers, label, real
 from engine._base.lazy_imports import on_first_use
-from engine._base.random_state import Position, RandomState, next_key, next_seed, present
+from engine._base.random_state import Position, next_key, next_seed, present
 from engine._base.spec import auto_name
 from engine._core_interface import cpp
 from engine._tracing.traceable import make_traceable
@@ -58,7 +58,7 @@ class SeedGenerator:
         if seed is not None and not isinstance(seed, (int, np.integer)):
             msg = f"`seed` must be an integer, got {seed!r}"
             raise ValueError(msg)
-        self._state = RandomState(next_seed() if seed is None else int(seed))
+        self._state = cpp.RandomState(next_seed() if seed is None else int(seed))
 
     @property
     def state(self) -> Array:

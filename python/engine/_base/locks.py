@@ -37,7 +37,7 @@ class Order(IntEnum):
     VALUES = 3
     """The tables of values that models know by their indices, such as strings."""
     RANDOM = 4
-    """The random state."""
+    """The numbers of calls that draw."""
 
 
 JOINING = Lock("the models that share layers", Order.JOINING)

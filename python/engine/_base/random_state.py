@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from typing import Any, Protocol
 
 from engine._base.locks import Lock, Order
-from engine._core_interface.cpp import ContextValue
+from engine._core_interface.cpp import ContextValue, RandomState
 
 _WORD = 2**64
 # The difference of consecutive seeds of one family: an odd number without a pattern, so that the seeds of different families
@@ -23,42 +23,6 @@ _SEEDS_APART = 0x9E3779B97F4A7C15
 
 Position = tuple[int, int]
 """A seed, and the number of draws since it was set."""
-
-
-class RandomState:
-    """A seed, and the number of draws since it was set.
-
-    Args:
-        seed: the seed.
-        draws: the number of draws.
-    """
-
-    def __init__(self, seed: int, draws: int = 0) -> None:
-        self._lock = Lock("a random state", Order.RANDOM)
-        self._seed, self._draws = seed, draws
-
-    @property
-    def position(self) -> Position:
-        """The seed, and the number of draws."""
-        with self._lock.held():
-            return self._seed, self._draws
-
-    @position.setter
-    def position(self, value: Position) -> None:
-        with self._lock.held():
-            self._seed, self._draws = value
-
-    def draw(self) -> Position:
-        """Returns the position before this draw, which no other draw gets."""
-        with self._lock.held():
-            self._draws += 1
-            return self._seed, self._draws - 1
-
-    def give_back(self, before: Position, draws: int) -> None:
-        """Takes so many draws since a position back, if there were no others."""
-        with self._lock.held():
-            if (self._seed, self._draws) == (before[0], before[1] + draws):
-                self._draws = before[1]
 
 
 class _Counted:

@@ -35,6 +35,7 @@ __version__ = _core.__version__
 accumulate = _core.accumulate
 activation_code = _core.activation_code
 activation_gradient = _core.activation_gradient
+BatchCall = _core.BatchCall
 CallTable = _core.CallTable
 CompressedMatrix = _core.CompressedMatrix
 ContextBlock = _core.ContextBlock
@@ -47,6 +48,7 @@ NotFiniteError = _core.NotFiniteError
 loss_code = _core.loss_code
 OptimizerState = _core.OptimizerState
 Program = _core.Program
+RandomState = _core.RandomState
 Run = _core.Run
 StepCall = _core.StepCall
 Totals = _core.Totals
@@ -74,6 +76,7 @@ write_arrays = _core.write_arrays
 Float32 = NDArray[np.float32]
 Int32 = NDArray[np.int32]
 Rows: TypeAlias = NDArray[np.uint8] | NDArray[np.float32] | NDArray[np.float64] | DeviceArray
+Sums = tuple[float, int, list[float], list[NDArray[np.float64]]]
 Operation = Mapping[str, Any]
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from engine import losses, metrics
 from engine._base.checks import Shape, text_of_shape
 from engine._base.registered_objects import overrides
-from engine._core_interface.cpp import Float32, OptimizerState, Program, Totals
+from engine._core_interface.cpp import Float32, OptimizerState, Program, Sums
 from engine._core_interface.host_steps import Penalty, RunHost, RunStep, TargetsOfStep, targets_of
 from engine._data.sources import Samples
 from engine._data.target_forms import TargetForm, mask_of_batch, masked_weights, weights_of_step
@@ -135,6 +135,7 @@ class Compiled:
             self._shown.sort(key=lambda output: [*loss].index(self.output_names[output]))
         losses_shown = [f"{(loss_names or self.output_names)[i]}_loss" for i in self._shown]
         self.names = ["loss", *losses_shown, *(entry.name for entry in self._entries)]
+        self._alphabetical = sorted((name, number) for number, name in enumerate(self.names))
         self._loss_metrics = [metrics.Mean(name) for name in ("loss", *losses_shown)]
         self._resolved = [entry.metric for entry in self._entries]
         self.metric_forms: list[tuple[bool, int]] | None = None
@@ -326,18 +327,19 @@ class Compiled:
         self.optimizer._follow_on(program.state, weights)
         self._state_of_optimizer = program.state, list(weights)
 
-    def claim_optimizer(self, program: Program) -> None:
-        """Makes the optimizer that of this model, with the state that it had here, which `program` uses from now on.
+    def claim_optimizer(self) -> OptimizerState | None:
+        """Makes the optimizer that of this model, and returns the state that it has here, for the model's programs.
 
         A generator, a discriminator and both together may have one optimizer. Then each has a state of its own.
         """
+        optimizer = self.optimizer
         if self._state_of_optimizer is not None:
             state, weights = self._state_of_optimizer
-            if not self.optimizer._follows(weights):
-                self.optimizer._follow(state, weights)
-        if self.optimizer._state is not None:
-            self._state_of_optimizer = self.optimizer._state, self.optimizer._tracked
-            program.use_state(self.optimizer._state)
+            if not optimizer._follows(weights):
+                optimizer._follow(state, weights)
+        if optimizer._state is not None:
+            self._state_of_optimizer = optimizer._state, optimizer._tracked
+        return optimizer._state
 
     def _lowered_losses(
         self, output_shapes: Sequence[Shape], program_shapes: Sequence[Shape], masked: Sequence[bool]
@@ -592,26 +594,30 @@ class Compiled:
             if entry.output == output:
                 _require_same_targets(entry.metric, loss)
 
-    def logs(self, totals: Totals) -> Logs:
-        """Returns loss and metrics by name, in alphabetical order."""
-        return NamedValues(sorted(zip(self.names, self._values(totals), strict=True)))
+    def logs(self, sums: Sums) -> Logs:
+        """Returns loss and metrics by name, in alphabetical order.
 
-    def _values(self, totals: Totals) -> list[float]:
+        Args:
+            sums: what the core has added up over the batches.
+        """
+        values = self._values(sums)
+        if len(values) == 1:
+            return NamedValues({"loss": values[0]})
+        return NamedValues([(name, values[number]) for name, number in self._alphabetical])
+
+    def _values(self, sums: Sums) -> list[float]:
         """Returns loss and metrics in the order of `names`, and sets the states of the metrics, so that `result` agrees."""
-        samples = totals.samples
-        sums = [totals.loss_sum]
-        if self._shown:
-            output_losses = totals.output_losses
-            sums += [output_losses[output] for output in self._shown]
-        values: list[float] = [loss_sum / samples if samples else 0.0 for loss_sum in sums]
-        for mean, total in zip(self._loss_metrics, sums, strict=True):
+        loss, samples, output_losses, states = sums
+        losses = [loss, *(output_losses[output] for output in self._shown)] if self._shown else [loss]
+        values: list[float] = [total / samples if samples else 0.0 for total in losses]
+        for mean, total in zip(self._loss_metrics, losses, strict=True):
             mean._set_sums(total, samples)
         if not self._results:
             return values
-        states = iter(totals.metrics)
+        state_of = iter(states)
         for (metric, core_metric, calls_result), entry in zip(self._results, self._entries, strict=True):
             if core_metric is not None:
-                core_metric._load_state(state := np.array(next(states)), self._widths[entry.output])
+                core_metric._load_state(state := next(state_of), self._widths[entry.output])
                 if not calls_result:
                     values.append(core_metric._compute(state))
                     continue

@@ -161,13 +161,15 @@ class CoreRunner:
         run, program, _ = self._running
         rates = None
         if self._trains:
-            self._compiled.claim_optimizer(program)
+            state = self._compiled.claim_optimizer()
+            if state is not None:
+                program.use_state(state)
             rates = self._compiled.optimizer._learning_rates(end - begin)
         run.advance(begin, end, rates, poll, self._compiled.host_for(self._forms))
 
     def logs(self) -> Logs:
         """Returns loss and metrics by name."""
-        return self._compiled.logs(self.totals)
+        return self._compiled.logs(self.totals.sums)
 
     def logs_of_pass(self) -> Logs:
         """Returns what `logs` does, as the totals are those of the pass so far."""

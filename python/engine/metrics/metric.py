@@ -439,7 +439,8 @@ class MeanOfRows(CoreMetric):
 
     def _compute(self, state: State) -> float:
         """Returns the mean for the state [sum, weight]."""
-        return float(state[0] / state[1]) if state[1] else 0.0
+        total, weight = state.tolist()
+        return total / weight if weight else 0.0
 
 
 def metrics_in(values: Iterable[object]) -> Iterator[Metric]:

@@ -67,8 +67,8 @@ class Mean(Metric):
             total: sum of the weighted values.
             weight: sum of the weights.
         """
-        self.total.assign(total)
-        self.count.assign(weight)
+        self.total._set_number(total)
+        self.count._set_number(weight)
 
     def _add(self, values: ArrayLike, sample_weight: ArrayLike | None) -> None:
         total, weight = _added_up(values, sample_weight, np.mean)

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from engine._base.checks import Shape
 from engine._base.random_state import next_key
-from engine._core_interface.cpp import Program
+from engine._core_interface.cpp import BatchCall
 from engine._data.memory_maps import require_whole_file
 from engine._data.sources import CoreArrays, OutputTargets, Samples
-from engine._training.checked_samples import Targeting, checked_targets
+from engine._training.checked_samples import Targeting
 from engine._training.compile_arguments import Compiled
 from engine.callbacks.base import Logs, Mode
 from engine.losses.custom import HostLoss
@@ -34,24 +33,21 @@ class BatchForm(NamedTuple):
     arguments: Any
     """Of the program's compilation."""
     graph: BuiltGraph
-    program: Program
     steps: tuple[Any, ...]
     """The methods that the class has for steps."""
-    sample_shape: Shape
-    target_shape: Shape
-    dtype: np.dtype[Any]
-    """Of the targets."""
-    targeting: Targeting
-    plain: bool
-    """Whether all finite targets of float32 are right."""
+    call: BatchCall
+    """Runs a batch of this form."""
 
 
-def form_of_batch(model: ModelInterface, execution: Execution, x: Any, y: Any) -> BatchForm | None:
+def form_of_batch(
+    model: ModelInterface, execution: Execution, mode: Mode, x: Any, y: Any
+) -> BatchForm | None:
     """Returns the form of a batch that has taken the long way; None if others like it must take that, too.
 
     Args:
         model: the model.
         execution: what has run the batch.
+        mode: "train" or "test".
         x: the samples, as given.
         y: the targets, as given. There were no weights.
     """
@@ -80,20 +76,20 @@ def form_of_batch(model: ModelInterface, execution: Execution, x: Any, y: Any) -
     ):
         return None
     targeting = Targeting(loss, shape)
-    floats = not loss._targets_are_indices and y.dtype == np.float32 and y.shape[1:] == shape
-    plain = floats and not (loss._wants_fractions or loss._wants_signs or targeting.repeats(y))
-    return BatchForm(
-        compiled,
-        compiled.program_arguments,
-        graph,
+    if y.dtype.kind not in "biuf" or targeting.repeats(y):
+        return None
+    call = BatchCall(
         program,
-        _steps_of(model),
+        mode == "train",
         sample,
         y.shape[1:],
         y.dtype,
-        targeting,
-        plain,
+        targeting.width if loss._targets_are_indices else 0,
+        loss._ignored_class,
+        loss._wants_fractions,
+        loss._wants_signs,
     )
+    return BatchForm(compiled, compiled.program_arguments, graph, _steps_of(model), call)
 
 
 def logs_at_once(model: Any, form: BatchForm, mode: Mode, x: Any, y: Any) -> Logs | None:
@@ -106,36 +102,28 @@ def logs_at_once(model: Any, form: BatchForm, mode: Mode, x: Any, y: Any) -> Log
         x: the samples, as given.
         y: the targets, as given.
     """
-    compiled = form.compiled
-    count = len(x) if type(x) is type(y) is np.ndarray and x.ndim and y.ndim else 0
+    compiled, arguments, graph, steps, call = form
     if (
-        not count
+        type(x) is not np.ndarray
+        or type(y) is not np.ndarray
         or model._compiled is not compiled
-        or compiled.program_arguments is not form.arguments
-        or model._built_graph is not form.graph
-        or x.shape != (count, *form.sample_shape)
-        or y.shape != (count, *form.target_shape)
-        or y.dtype != form.dtype
+        or compiled.program_arguments is not arguments
+        or model._built_graph is not graph
         or model._feature_names is not None
         or model._own_input_spec is not None
         or model._model_with_values is not None
-        or _steps_of(model) != form.steps
+        or _steps_of(model) != steps
     ):
         return None
     require_whole_file(x, "x")
-    targets = y if form.plain else checked_targets(x, y, form.targeting, None).y
     if mode == "train":
-        compiled.claim_optimizer(form.program)
-        rates = compiled.optimizer._learning_rates(1)
-        totals = form.program.run_batch("train", x, targets, rates)
+        state = compiled.claim_optimizer()
+        sums = call.run(x, y, compiled.optimizer._next_rate(), state)
+        if sums is not None:
+            next_key()  # as the long way draws an order
     else:
-        totals = form.program.run_batch("evaluate", x, targets)
-    if totals is None:
-        return None
-    if mode == "train":
-        next_key()  # as the long way draws an order
-    logs: Logs = compiled.logs(totals)
-    return logs
+        sums = call.run(x, y)
+    return None if sums is None else compiled.logs(sums)
 
 
 def samples_at_once(x: Any, y: Any) -> Samples:

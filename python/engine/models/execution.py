@@ -135,8 +135,9 @@ class Execution(ABC):
         if len(logs) == 1:
             return next(iter(logs.values()))
         names = [name for name in self.names if name in logs]
-        values = [logs[name] for name in [*names, *(name for name in logs if name not in names)]]
-        return values[0] if len(values) == 1 else values
+        if len(names) < len(logs):
+            names += [name for name in logs if name not in names]
+        return [logs[name] for name in names]
 
     def source(
         self, x: object, y: object = None, sample_weight: object = None, *, like: Source | None = None

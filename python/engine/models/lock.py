@@ -25,11 +25,11 @@ class ModelLock:
 
     def held(self) -> AbstractContextManager[None]:
         """Holds the lock within the block."""
-        return held_together([self._lock], PATIENCE)
+        return self._lock.held(PATIENCE)
 
     def borrowed(self) -> AbstractContextManager[None]:
         """Holds the lock within the block, also while another thread has lent it."""
-        return held_together([self._lock], PATIENCE, threading.current_thread())
+        return self._lock.held(PATIENCE, threading.current_thread())
 
     def lent(self) -> AbstractContextManager[None]:
         """Within the block, lets other threads borrow the lock if this thread holds it; then waits until they have finished."""

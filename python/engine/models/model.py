@@ -893,7 +893,7 @@ class Model(Part, SaysWhatIsLeftOut):
             execution.check(samples, logs)
             self._feature_names = self._feature_names or samples.feature_names
             if plain:
-                self._batch_forms["train"] = form_of_batch(self, execution, x, y)
+                self._batch_forms["train"] = form_of_batch(self, execution, "train", x, y)
             return execution.returned(logs, as_dict)
 
     @without_engine_frames
@@ -927,7 +927,7 @@ class Model(Part, SaysWhatIsLeftOut):
             samples = execution.batch(x, y, sample_weight, trains=False)
             logs = logs_of_batch(execution.runner("test"), samples, None)
             if sample_weight is None:
-                self._batch_forms["test"] = form_of_batch(self, execution, x, y)
+                self._batch_forms["test"] = form_of_batch(self, execution, "test", x, y)
             return execution.returned(logs, as_dict)
 
     def _execution(self, *steps: str) -> Execution:

@@ -211,6 +211,11 @@ class Optimizer(Spec):
             return rate._rates(self._batches, steps)
         return np.array([real(number(rate()), "learning_rate()", 0.0) for _ in range(steps)])
 
+    def _next_rate(self) -> float:
+        """Returns the learning rate of the next batch."""
+        rate = self._rate
+        return rate if isinstance(rate, float) else float(self._learning_rates(1)[0])
+
     @property
     def iterations(self) -> Any:
         """Number of steps taken since `compile`, a variable. It may be assigned after `compile`.
