@@ -424,3 +424,46 @@ def test_tiles_need_no_memory_for_all_rows() -> None:
     assert "in turns, for 16 rows r at a time" in f.explained(2)
     f(numbers(8, 40))
     assert "in turns" not in f.explained(2)
+
+
+# ---- Indices of extremes and slices -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["argmax", "argmin"])
+@pytest.mark.parametrize("rows", [1, 3, 4, 5, 37])
+@pytest.mark.parametrize("n", [1, 15, 16, 17, 33, 1000, 4097])
+def test_the_first_of_equal_extremes_and_the_first_nan_are_found(name: str, rows: int, n: int) -> None:
+    x = RNG.integers(0, 5, (rows, n)).astype(np.float32)
+    x[::3, n // 2 :: 7] = np.nan
+    x[1::3] = 0.0
+    x[1::3, ::2] = -0.0
+    expected = getattr(np, name)(x, axis=1)
+    for threads in (1, 2, 3):
+        keras.config.set_threads(threads)
+        found = keras.function(lambda z: getattr(ops, name)(z, axis=1))(x)
+        np.testing.assert_array_equal(np.asarray(found), expected)
+
+
+@pytest.mark.parametrize("kind", ["sum", "max", "min", "prod"])
+@pytest.mark.parametrize("rows", [1, 4, 7])
+@pytest.mark.parametrize("n", [1, 16, 17, 4096, 4097, 70_001])
+def test_a_row_has_the_same_bits_beside_any_others(kind: str, rows: int, n: int) -> None:
+    """Rows are reduced several at a time, which changes the order of none."""
+    x = numbers(rows, n) * np.float32(1e-3) + np.float32(1.0)
+    x[-1, -1] = np.nan
+    reduce = keras.function(lambda z: getattr(ops, kind)(z, axis=1))
+    found = np.asarray(reduce(x))
+    assert np.isnan(found[-1])
+    for i in range(rows):
+        assert found[i : i + 1].tobytes() == np.asarray(reduce(x[i : i + 1])).tobytes()
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, -1, -2, -3])
+@pytest.mark.parametrize("n", [3, 15, 16, 17, 32, 33, 34, 300, 513, 1000])
+def test_gradients_of_slices_are_placed_among_zeros(step: int, n: int) -> None:
+    x = numbers(3, n)
+    for part in (slice(None, None, step), slice(1, -1, step) if step > 0 else slice(-2, 0, step)):
+        found = keras.function(keras.grad(lambda z: ops.sum(ops.square(z[:, part]))))(x)  # noqa: B023 # called at once
+        expected = np.zeros_like(x)
+        expected[:, part] = 2 * x[:, part]
+        np.testing.assert_array_equal(np.asarray(found), expected)

@@ -9,43 +9,87 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-/// Up to kReducedRun numbers: number j is in lane j mod kLineFloats.
-template <class Kind>
-ENGINE_INLINE float reduce_piece(const float* x, int64_t n) {
+/// Rows that are reduced at a time: enough independent operations to hide their latency, as far as there are registers.
+constexpr int kReducedRows = kVectorsPerLine > 2 ? 1 : 4;
+
+/// y (Rows,) = up to kReducedRun numbers of each row: number j is in lane j mod kLineFloats.
+template <class Kind, int Rows>
+ENGINE_INLINE void reduce_pieces(const float* x, int64_t row, int64_t n, float* y) {
   const vf neutral = broadcast(Kind::kNeutral);
-  vf lanes[kVectorsPerLine];
-#pragma GCC unroll kUnrolled
-  for (int p = 0; p < kVectorsPerLine; ++p) lanes[p] = neutral;
+  vf lanes[Rows][kVectorsPerLine];
+  const auto for_lanes = [](auto&& f) {
+#pragma GCC unroll 4
+    for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 4
+      for (int p = 0; p < kVectorsPerLine; ++p) f(r, p);
+    }
+  };
+  for_lanes([&](int r, int p) { lanes[r][p] = neutral; });
   int64_t j = 0;
   for (; j + kLineFloats <= n; j += kLineFloats) {
-#pragma GCC unroll kUnrolled
-    for (int p = 0; p < kVectorsPerLine; ++p) lanes[p] = Kind::combine(lanes[p], load(x + j + p * kWidth));
+    for_lanes([&](int r, int p) { lanes[r][p] = Kind::combine(lanes[r][p], load(x + r * row + j + p * kWidth)); });
   }
-  for (int p = 0; j < n; j += kWidth, ++p) {
-    const int64_t left = n - j;
-    const vf v = left >= kWidth ? load(x + j) : masked(load_partial(x + j, left), 0, left, neutral);
-    lanes[p] = Kind::combine(lanes[p], v);
-  }
-#pragma GCC unroll kUnrolled
+  for_lanes([&](int r, int p) {
+    const float* at = x + r * row + j + p * kWidth;
+    const int64_t left = n - j - p * kWidth;
+    if (left <= 0) return;
+    const vf v = left >= kWidth ? load(at) : masked(load_partial(at, left), 0, left, neutral);
+    lanes[r][p] = Kind::combine(lanes[r][p], v);
+  });
+#pragma GCC unroll 4
   for (int half = kVectorsPerLine / 2; half > 0; half /= 2) {
-#pragma GCC unroll kUnrolled
-    for (int p = 0; p < half; ++p) lanes[p] = Kind::combine(lanes[p], lanes[p + half]);
+    for_lanes([&](int r, int p) {
+      if (p < half) lanes[r][p] = Kind::combine(lanes[r][p], lanes[r][(p + half) % kVectorsPerLine]);
+    });
   }
-  return fold(lanes[0], [](vf a, vf b) { return Kind::combine(a, b); });
+#pragma GCC unroll 4
+  for (int r = 0; r < Rows; ++r) y[r] = fold(lanes[r][0], [](vf a, vf b) { return Kind::combine(a, b); });
+}
+
+/// The same for any number of rows.
+template <class Kind>
+ENGINE_INLINE void reduce_piece_of_rows(const float* x, int64_t row, int64_t rows, int64_t n, float* y) {
+  int64_t i = 0;
+  for (; i + kReducedRows <= rows; i += kReducedRows) reduce_pieces<Kind, kReducedRows>(x + i * row, row, n, y + i);
+  for (; i < rows; ++i) reduce_pieces<Kind, 1>(x + i * row, row, n, y + i);
 }
 
 template <class Kind>
 void reduce_rows(const ReduceRowsArgs& op) {
+  if (op.n <= kReducedRun) return reduce_piece_of_rows<Kind>(op.x, op.row, op.rows, op.n, op.y);
+  constexpr int64_t kPieces = 4 * kReducedRows;
+  const int64_t whole = op.n / kReducedRun;
   for (int64_t i = 0; i < op.rows; ++i) {
     const float* x = op.x + i * op.row;
-    float total = reduce_piece<Kind>(x, op.n < kReducedRun ? op.n : kReducedRun);
-    for (int64_t j = kReducedRun; j < op.n; j += kReducedRun) {
-      const int64_t left = op.n - j;
-      const float piece = reduce_piece<Kind>(x + j, left < kReducedRun ? left : kReducedRun);
-      total = Kind::combine(total, piece);
+    float pieces[kPieces], total = 0.0f;
+    const auto combine = [&](int64_t first, int64_t count) {
+      for (int64_t j = 0; j < count; ++j) total = first + j == 0 ? pieces[0] : Kind::combine(total, pieces[j]);
+    };
+    for (int64_t j = 0; j < whole; j += kPieces) {
+      const int64_t count = whole - j < kPieces ? whole - j : kPieces;
+      reduce_piece_of_rows<Kind>(x + j * kReducedRun, kReducedRun, count, kReducedRun, pieces);
+      combine(j, count);
+    }
+    if (const int64_t left = op.n % kReducedRun) {
+      reduce_pieces<Kind, 1>(x + whole * kReducedRun, 0, left, pieces);
+      combine(whole, 1);
     }
     op.y[i] = total;
   }
+}
+
+/// The first of n numbers that equals `number`, or that is NaN if `number` is; n if there is none.
+int64_t first_equal(const float* x, int64_t n, float number) {
+  const vf wanted = broadcast(number);
+  const vi finds_nan = wanted != wanted;
+  for (int64_t j = 0; j < n; j += kWidth) {
+    const int64_t left = n - j;
+    const vf v = left >= kWidth ? load(x + j) : load_partial(x + j, left);
+    const uint32_t found = lane_bits((v == wanted) | ((v != v) & finds_nan));
+    const int64_t at = found ? __builtin_ctz(found) : kWidth;
+    if (at < left && found) return j + at;
+  }
+  return n;
 }
 
 /// Whole vectors of columns: what lies behind the last column is combined, too, and left alone by the caller.

@@ -22,8 +22,10 @@ void fill_arrays(KernelTable& table) {
   table.run_map = run_map;
   fill_reductions(table, Reductions{});
   table.extreme_rows = extreme_rows;
+  table.first_equal = first_equal;
   table.accumulate_rows = accumulate_rows;
   table.copy_strided = copy_strided;
+  table.spread_strided = spread_strided;
   table.sort_columns = sort_columns;
 }
 

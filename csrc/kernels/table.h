@@ -665,6 +665,14 @@ struct CopyStridedArgs {
   int64_t n;
 };
 
+/// to[i step] = from[i from_step] for n floats, and zeros between them; step > 0.
+struct SpreadStridedArgs {
+  const float* from;
+  int64_t from_step;
+  float* to;
+  int64_t step, n;
+};
+
 /// Sorts each column of x (n, kLineFloats). `places` (n, kLineFloats), if it is not null, gets the rows that the
 /// numbers were in, equal ones in their order; x is then overwritten with their keys.
 struct SortColumnsArgs {
@@ -783,8 +791,10 @@ struct KernelTable {
   void (*reduce_rows[kCombiningReductions])(const ReduceRowsArgs&);
   void (*combine_rows[kCombiningReductions])(const CombineRowsArgs&);
   void (*extreme_rows)(const ExtremeRowsArgs&);
+  int64_t (*first_equal)(const float* x, int64_t n, float number);
   void (*accumulate_rows)(const AccumulateRowsArgs&);
   void (*copy_strided)(const CopyStridedArgs&);
+  void (*spread_strided)(const SpreadStridedArgs&);
   void (*sort_columns)(const SortColumnsArgs&);
   void (*uniform_numbers)(const RandomNumbersArgs&);
   void (*normal_numbers)(const RandomNumbersArgs&);

@@ -42,6 +42,11 @@ void add_reductions(const KernelTable& kernels, Digests& digests) {
       kernels.extreme_rows({x.data(), x.ld(), 5, n, y.data(), smallest});
       y.add_to(digests[smallest ? "reduction argmin" : "reduction argmax"]);
     }
+    const Matrix places(1, 5);
+    for (int64_t i = 0; i < 5; ++i) {
+      places.at(0, i) = static_cast<float>(kernels.first_equal(&x.at(i, 0), n, x.at(i, i % n)));
+    }
+    places.add_to(digests["first equal"]);
     const Matrix sums(5, n);
     kernels.accumulate_rows({x.data(), x.ld(), 5, n, sums.data(), sums.ld()});
     sums.add_to(digests["cumulative sum"]);
@@ -57,6 +62,12 @@ void add_arrangements(const KernelTable& kernels, Digests& digests) {
       const Matrix y(1, n);
       kernels.copy_strided({x.data() + (step < 0 ? n - 1 : 0), step, y.data(), n});
       y.add_to(digests["strided copy"]);
+      if (step < 0) continue;
+      for (const int64_t from_step : {-1, 1, 2}) {
+        const Matrix spread(1, 3 * n);
+        kernels.spread_strided({x.data() + (from_step < 0 ? n - 1 : 0), from_step, spread.data(), step, n});
+        spread.add_to(digests["numbers among zeros"]);
+      }
     }
     for (const bool gives_places : {false, true}) {
       Matrix sorted(1, n * kLineFloats, random, -5.0f, 5.0f);

@@ -549,18 +549,26 @@ class MapStep::Run {
       exists = distance % from.step[k] == 0 && at >= 0 && at < from.x.length[k];
       row += at * from.x.stride[k];
     }
-    const int64_t begin = from.begin[last] - first, step = from.step[last], stride = from.x.stride[last];
+    int64_t begin = from.begin[last] - first, step = from.step[last], stride = from.x.stride[last];
     const Range own = exists ? indices_in({0, columns}, begin, step, from.x.length[last]) : Range{0, 0};
-    if (own.begin >= own.end) {
-      std::fill_n(to, columns, 0.0f);
-    } else if (step == 1) {
-      std::fill_n(to, begin + own.begin, 0.0f);
-      copy_strided(thread_.kernels, row + own.begin * stride, stride, to + begin + own.begin, own.end - own.begin);
-      std::fill_n(to + begin + own.end, columns - begin - own.end, 0.0f);
-    } else {
-      std::fill_n(to, columns, 0.0f);
-      for (int64_t j = own.begin; j < own.end; ++j) to[begin + j * step] = row[j * stride];
+    const int64_t count = own.end - own.begin;
+    if (count <= 0) return void(std::fill_n(to, columns, 0.0f));
+    row += own.begin * stride;
+    begin += own.begin * step;
+    if (step < 0) {  // from the last number to the first
+      row += (count - 1) * stride;
+      begin += (count - 1) * step;
+      stride = -stride;
+      step = -step;
     }
+    std::fill_n(to, begin, 0.0f);
+    if (step == 1) {
+      copy_strided(thread_.kernels, row, stride, to + begin, count);
+    } else {
+      thread_.kernels.spread_strided({row, stride, to + begin, step, count});
+    }
+    const int64_t end = begin + (count - 1) * step + 1;
+    std::fill_n(to + end, columns - end, 0.0f);
   }
 
   /// The result of a block, from where it is to an output

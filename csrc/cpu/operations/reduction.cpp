@@ -138,9 +138,15 @@ float reduce_run(const ThreadContext& thread, Reduction kind, const Strided& run
   return result;
 }
 
-/// Rows that lie side by side, each of which is reduced to a number.
-void reduce_contiguous_rows(const ThreadContext& thread, Reduction kind, const ReducedAxes& all) {
-  constexpr int64_t kRows = 256;
+/// Whether all numbers that are reduced to one lie side by side.
+bool has_contiguous_rows(const ReducedAxes& all) {
+  const bool contiguous = all.run.axes == 1 && (all.run.stride[0] == 1 || all.run.length[0] == 1);
+  return all.has_run && contiguous && all.reduced.axes == 1 && all.reduced.length[0] == 1;
+}
+
+/// Calls f for blocks of up to kRows rows, each of which lies side by side and is reduced to a number.
+template <int64_t kRows, class F>
+void for_contiguous_rows(const ReducedAxes& all, F&& f) {
   const int last = all.kept.last();
   const int64_t step = all.kept_y.stride[last];
   for (Walk<2> walk({&all.kept, &all.kept_y}, last); !walk.done(); walk.next()) {
@@ -148,18 +154,15 @@ void reduce_contiguous_rows(const ThreadContext& thread, Reduction kind, const R
       float numbers[kRows];
       const int64_t rows = std::min(kRows, all.kept.length[last] - i);
       float* const y = walk.data(1) + i * step;
-      thread.kernels.reduce_rows[index(kind)]({walk.data(0) + i * all.kept.stride[last], all.kept.stride[last], rows,
-                                               all.run.length[0], step == 1 ? y : numbers});
+      f(ReduceRowsArgs{walk.data(0) + i * all.kept.stride[last], all.kept.stride[last], rows, all.run.length[0],
+                       step == 1 ? y : numbers});
       for (int64_t r = 0; step != 1 && r < rows; ++r) y[r * step] = numbers[r];
     }
   }
 }
 
 void reduce_runs(const ThreadContext& thread, Reduction kind, const ReducedAxes& all) {
-  const bool contiguous = all.run.axes == 1 && (all.run.stride[0] == 1 || all.run.length[0] == 1);
-  if (contiguous && all.reduced.axes == 1 && all.reduced.length[0] == 1) {
-    return reduce_contiguous_rows(thread, kind, all);
-  }
+  if (has_contiguous_rows(all)) return for_contiguous_rows<256>(all, thread.kernels.reduce_rows[index(kind)]);
   for (Walk<2> walk({&all.kept, &all.kept_y}, all.kept.axes); !walk.done(); walk.next()) {
     const Strided reduced = moved(all.reduced, walk.data(0));
     Chains chains(kind);
@@ -227,17 +230,15 @@ void for_columns(const ReducedAxes& all, F&& f) {
   }
 }
 
-/// The first place in a contiguous run where its extreme is, which the kernel finds first.
-float extreme_index_of_run(const ThreadContext& thread, const float* x, int64_t n, bool smallest) {
-  float most;
-  thread.kernels.reduce_rows[index(smallest ? Reduction::kMinimum : Reduction::kMaximum)]({x, 0, 1, n, &most});
-  int64_t at = 0;
-  if (most == most) {
-    while (x[at] != most) ++at;
-  } else {
-    while (x[at] == x[at]) ++at;
-  }
-  return static_cast<float>(at);
+/// The first place in each row where its extreme is. The rows are still in the L1 cache when it has been found.
+void find_extremes_of_rows(const ThreadContext& thread, bool smallest, const ReducedAxes& all) {
+  const auto find_extremes = thread.kernels.reduce_rows[index(smallest ? Reduction::kMinimum : Reduction::kMaximum)];
+  for_contiguous_rows<4>(all, [&](const ReduceRowsArgs& rows) {
+    find_extremes(rows);
+    for (int64_t i = 0; i < rows.rows; ++i) {
+      rows.y[i] = static_cast<float>(thread.kernels.first_equal(rows.x + i * rows.row, rows.n, rows.y[i]));
+    }
+  });
 }
 
 float extreme_index(const float* x, int64_t stride, int64_t n, bool smallest) {
@@ -256,7 +257,7 @@ float extreme_index(const float* x, int64_t stride, int64_t n, bool smallest) {
 void find_extremes(const ThreadContext& thread, bool smallest, const ReducedAxes& all) {
   const Strided& axis = all.has_run ? all.run : all.reduced;
   const int64_t n = axis.length[0], step = axis.stride[0];
-  const bool is_run = step == 1 && n >= kLineFloats;
+  if (n >= kLineFloats && has_contiguous_rows(all)) return find_extremes_of_rows(thread, smallest, all);
   for_columns(all, [&](float* x, float* y, int64_t columns, int64_t x_step, int64_t y_step) {
     if (x_step == 1 && columns > 1 && n > 0) {
       alignas(kLineFloats * sizeof(float)) float at[kColumns];
@@ -264,10 +265,7 @@ void find_extremes(const ThreadContext& thread, bool smallest, const ReducedAxes
       for (int64_t j = 0; j < columns; ++j) y[j * y_step] = at[j];
       return;
     }
-    for (int64_t j = 0; j < columns; ++j) {
-      const float* const own = x + j * x_step;
-      y[j * y_step] = is_run ? extreme_index_of_run(thread, own, n, smallest) : extreme_index(own, step, n, smallest);
-    }
+    for (int64_t j = 0; j < columns; ++j) y[j * y_step] = extreme_index(x + j * x_step, step, n, smallest);
   });
 }
 
