@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 import engine
 from bench.contenders import Contender, Float32, Learner, Training, UnsupportedError, call_among
 from bench.data import Data
-from bench.functions import function_of
+from bench.functions import function_of, namespace
 from bench.graphs.keras import build_with
 from bench.tasks import ArrayFunction, Call, Graph, Product, Program, Task
-from engine import layers, optimizers, regularizers
+from engine import layers, ops, optimizers, regularizers
 
 MODULES = ("engine", "numpy")
 
@@ -114,8 +114,19 @@ def small_call(task: Call) -> Callable[[], Any]:
     return call_among(CALLS, task)
 
 
+ARRAYS = namespace(
+    ops,
+    erf=ops.erf,
+    scan=ops.scan,
+    while_loop=ops.while_loop,
+    fori_loop=ops.fori_loop,
+    sums_of_groups=ops.segment_sum,
+    with_rows=lambda x, rows, y: ops.scatter_update(x, rows[:, None], y),
+)
+
+
 def compile(task: ArrayFunction, arguments: list[NDArray[Any]]) -> Callable[[], Any]:
-    compiled = engine.function(function_of(engine.ops, engine, task.function, task.result))
+    compiled = engine.function(function_of(ARRAYS, engine, task.function, task.result))
     return lambda: compiled(*arguments)
 
 

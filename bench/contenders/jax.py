@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from bench.contenders import Learner, Training, UnsupportedError, call_among
 from bench.data import Data
-from bench.functions import function_of
+from bench.functions import function_of, namespace
 from bench.tasks import ArrayFunction, Call, Graph, Problem, Program, Task
 
 MODULES = ("jax", "jaxlib", "numpy")
@@ -165,8 +165,19 @@ def small_call(task: Call) -> Callable[[], Any]:
     return call_among(CALLS, task)
 
 
+ARRAYS = namespace(
+    jnp,
+    erf=jax.scipy.special.erf,
+    scan=lax.scan,
+    while_loop=lambda condition, body, value, most: lax.while_loop(condition, body, value),
+    fori_loop=lax.fori_loop,
+    sums_of_groups=jax.ops.segment_sum,
+    with_rows=lambda x, rows, y: x.at[rows].set(y, unique_indices=True),
+)
+
+
 def compile(task: ArrayFunction, arguments: list[NDArray[Any]]) -> Callable[[], Any]:
-    compiled = jax.jit(function_of(jnp, jax, task.function, task.result))
+    compiled = jax.jit(function_of(ARRAYS, jax, task.function, task.result))
     arrays = [jax.device_put(array) for array in arguments]
     return lambda: jax.block_until_ready(compiled(*arrays))
 

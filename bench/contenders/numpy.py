@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bench.contenders import Float32, Training, UnsupportedError, call_among
 from bench.data import Data
-from bench.functions import FORMULAS
+from bench.functions import FORMULAS, NUMPY
 from bench.tasks import ArrayFunction, Call, Problem, Product, Program, Task
 
 MODULES = ("numpy",)
@@ -39,7 +39,7 @@ def compile(task: ArrayFunction, arguments: list[NDArray[Any]]) -> Callable[[], 
         msg = "it has no gradients"
         raise UnsupportedError(msg)
     compute = FORMULAS[task.function].compute
-    return lambda: compute(np, *arguments)
+    return lambda: compute(NUMPY, *arguments)
 
 
 def views(flat: Float32, widths: tuple[int, ...]) -> list[tuple[Float32, Float32]]:
