@@ -3,13 +3,14 @@
 #include <pybind11/stl.h>
 
 #include <memory>
-#include <tuple>
+#include <mutex>
 #include <utility>
 
 #include "bindings/convert.h"
 #include "bindings/gil.h"
 #include "bindings/instances.h"
 #include "bindings/register.h"
+#include "runtime/fork.h"
 
 namespace engine::bindings {
 namespace {
@@ -24,22 +25,36 @@ py::array_t<float> uniform(uint64_t seed, uint64_t stream, int64_t size, float l
   return out;
 }
 
-/// A seed, and the number of draws since it was set. The GIL guards them: nothing here lets other threads run.
+/// A seed, and the number of draws since it was set.
 class RandomState {
  public:
-  RandomState(py::int_ seed, int64_t draws) : seed_(std::move(seed)), draws_(draws) {}
+  using Position = std::pair<py::int_, int64_t>;
 
-  py::tuple position() const { return py::make_tuple(seed_, draws_); }
-  void go_to(const std::pair<py::int_, int64_t>& position) { std::tie(seed_, draws_) = position; }
+  RandomState(py::int_ seed, int64_t draws) : position_(std::move(seed), draws) {}
+
+  Position position() const {
+    const std::lock_guard<std::mutex> lock(short_lock());
+    return position_;
+  }
+  void go_to(Position position) {
+    const std::lock_guard<std::mutex> lock(short_lock());
+    std::swap(position_, position);  // the old seed is freed after the lock is released
+  }
   /// Returns the position before this draw, which no other draw gets.
-  py::tuple draw() { return py::make_tuple(seed_, draws_++); }
-  void give_back(const std::pair<py::int_, int64_t>& before, int64_t draws) {
-    if (seed_.equal(before.first) && draws_ == before.second + draws) draws_ = before.second;
+  Position draw() {
+    const std::lock_guard<std::mutex> lock(short_lock());
+    Position before = position_;
+    ++position_.second;
+    return before;
+  }
+  void give_back(const Position& before, int64_t draws) {
+    const std::lock_guard<std::mutex> lock(short_lock());
+    const bool is_last = position_.second == before.second + draws && position_.first.equal(before.first);
+    if (is_last) position_.second = before.second;
   }
 
  private:
-  py::int_ seed_;  // of any size
-  int64_t draws_;
+  Position position_;  // guarded by `short_lock`; a seed may have any size
 };
 
 std::unique_ptr<RandomState> make_state(py::int_ seed, int64_t draws) {
@@ -87,7 +102,8 @@ void register_random(py::module_& m) {
       .def("draw", &RandomState::draw)
       .def("give_back", &RandomState::give_back, py::arg("before"), py::arg("draws"))
       .def("__reduce__", [](const py::object& self) {
-        return py::make_tuple(py::type::of(self), self.cast<const RandomState&>().position());
+        const auto [seed, draws] = self.cast<const RandomState&>().position();
+        return py::make_tuple(py::type::of(self), py::make_tuple(seed, draws));
       });
   m.def("uniform", &uniform, py::arg("seed"), py::arg("stream"), py::arg("size"), py::arg("low"), py::arg("high"));
   m.def("normal", &normal<fill_normal>, py::arg("seed"), py::arg("stream"), py::arg("size"), py::arg("mean"),
