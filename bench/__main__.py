@@ -9,12 +9,12 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from bench import contenders, machine, report
+from bench import bounds, contenders, machine, report
 from bench.data import save_mnist
 from bench.race import Result, race
 from bench.ratios import cells
 from bench.suites import FULL, GPU, QUICK, Suite, narrowed
-from bench.tasks import DATA, GRAPHS, OPTIMIZERS, Problem
+from bench.tasks import DATA, GRAPHS, OPTIMIZERS, ArrayFunction, Problem
 
 
 def several(convert: Callable[[str], object], allowed: Iterable[str] = ()) -> Callable[[str], list[object]]:
@@ -105,6 +105,11 @@ def compare(
 ) -> list[Result]:
     """Runs all tasks one after the other, and calls `save` with the results so far after each."""
     results: list[Result] = []
+    speeds = (
+        bounds.speeds_of(args.threads)
+        if any("function" in suite.measures for suite in chosen.values())
+        else {}
+    )
     with tempfile.TemporaryDirectory(prefix="engine-bench-") as folder:
         save_mnist(Path(folder))
         for name, suite in chosen.items():
@@ -119,6 +124,8 @@ def compare(
                     )
                     for result in found:
                         result.suite = name
+                        if isinstance(result.task, ArrayFunction):
+                            result.facts["bound"] = bounds.bound(result.task, speeds)
                     results += found
                     save(results)
     return results

@@ -13,7 +13,7 @@ from bench import chart, table
 from bench.race import ENGINE, Result
 from bench.ratios import PEERS, Cell, cells, geometric_mean, lost, of_rounds
 from bench.suites import FULL, GPU, NETS
-from bench.tasks import Graph, Product, Task
+from bench.tasks import ArrayFunction, Graph, Product, Task
 
 CHART = "epoch_seconds.png"
 FUNCTIONS_CHART = "function_times.png"
@@ -127,11 +127,30 @@ def facts(found: Sequence[Cell]) -> list[str]:
         high = max(speed for speed, _ in single)
         text.append(f"One thread at these sizes: {low:.0f} ({where(cell)}) to {high:.0f} GFLOP/s.")
     text += [estimators(cell) for cell in found if cell.suite == "sklearn"]
+    text += sums(found)
     for cell in found:
         engine, numpy = cell.result(ENGINE), cell.result("numpy")
         if cell.suite == "import" and engine and numpy and engine.median and numpy.median:
             text.append(f"Importing the engine takes {engine.median - numpy.median:.3f} s beyond NumPy.")
     return text
+
+
+def sums(found: Sequence[Cell]) -> list[str]:
+    """Returns a sentence that compares a sum of products with plain sums of both factors, if both were timed."""
+    times_of = {
+        cell.task.function: cell
+        for cell in found
+        if isinstance(cell.task, ArrayFunction) and (cell.task.size, cell.task.result) == (1_000_000, "value")
+    }
+    if not {"sum of products", "two sums"} <= times_of.keys():
+        return []
+    products, plain = times_of["sum of products"].result(ENGINE), times_of["two sums"].result("numpy")
+    if not (products and plain and products.median and plain.median):
+        return []
+    share = products.median / plain.median
+    return [
+        f"The engine's sum of products of two arrays of a million numbers takes {share:.2f} of the time of NumPy's sums of both."
+    ]
 
 
 def estimators(cell: Cell) -> str:

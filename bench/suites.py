@@ -88,6 +88,7 @@ class Suite:
         shapes: (m, k, n) of products.
         transposes: (of a, of b).
         sizes: numbers in a matrix of the functions, of `functions.SHAPES`.
+        results: of the functions, some of `tasks.RESULTS`.
         threads: numbers of threads; 0 means all.
         one_process: whether all contenders share a process, because they are variants of one library that differ by less
             than two processes of it.
@@ -106,6 +107,7 @@ class Suite:
     shapes: tuple[tuple[int, int, int], ...] = ()
     transposes: tuple[tuple[bool, bool], ...] = TRANSPOSES
     sizes: tuple[int, ...] = ()
+    results: tuple[str, ...] = RESULTS
     threads: tuple[int, ...] = (0,)
     one_process: bool = False
 
@@ -124,7 +126,7 @@ class Suite:
                         for transposed, shape in product(self.transposes, self.shapes)
                     ]
                 elif measure == "function":
-                    for size, result in product(self.sizes, RESULTS):
+                    for size, result in product(self.sizes, self.results):
                         yield [
                             ArrayFunction(name, size, result, count)
                             for name, formula in FORMULAS.items()
@@ -299,7 +301,9 @@ QUICK = FULL | {
         shapes=tuple((size, size, size) for size in (8, 64, 512, 1024)) + SKINNY[::3],
         transposes=((False, False), (True, False)),
     ),
-    "functions": replace(FULL["functions"], sizes=(1_000, 100_000, 1_000_000)),
+    "functions": replace(
+        FULL["functions"], sizes=(1_000, 100_000, 1_000_000), results=("value", "value and gradient")
+    ),
     "process": replace(FULL["process"], contenders=("engine", "keras:tensorflow", "keras:jax")),
 }
 

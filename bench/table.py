@@ -33,6 +33,9 @@ def tables(cells: Sequence[Cell]) -> list[str]:
             ["", *names],
             *([cell.task.column, *(entry(cell, name) for name in names)] for cell in members),
         ]
+        bounds = [_bound(cell) for cell in members]
+        if any(bounds):
+            rows = [[*row, shown] for row, shown in zip(rows, ["bound", *bounds], strict=True)]
         if len(members) <= len(names):
             rows = [list(column) for column in zip(*rows, strict=True)]
         text += [f"**{group[0].upper()}{group[1:]}**", "", *markdown(rows), ""]
@@ -41,6 +44,15 @@ def tables(cells: Sequence[Cell]) -> list[str]:
 
 def _shown(result: Result | None) -> bool:
     return result is not None and (result.median is not None or result.status == "failed")
+
+
+def _bound(cell: Cell) -> str:
+    """Returns the least time that the machine allows, as a share of the engine's; nothing for tasks without a bound."""
+    engine = cell.result(ENGINE)
+    seconds = engine.facts.get("bound") if engine else None
+    if engine is None or seconds is None or engine.median is None:
+        return ""
+    return f"{cell.task.display(seconds)} ({seconds / engine.median:.2f} x)"
 
 
 def entry(cell: Cell, contender: str) -> str:

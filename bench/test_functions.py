@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.functions import FORMULAS, namespace
+from bench.bounds import bound, speeds_of, work
+from bench.functions import FORMULAS, WIDTH, namespace
 from bench.tasks import RESULTS, ArrayFunction
 from bench.worker import FunctionSession
 
@@ -48,3 +49,27 @@ def test_numpy_computes_in_float32(function: str) -> None:
 def test_namespace_has_all_functions() -> None:
     with pytest.raises(TypeError, match="while_loop"):
         namespace(np, erf=np.tanh)
+
+
+def test_work_counts_bytes_and_operations() -> None:
+    numbers = 25 * 40
+    assert work("x + y", 1_000) == (8 * numbers, 4 * numbers, 4 * numbers, numbers)
+    arguments = 4 * WIDTH * (25 + 40)
+    assert work("product", 1_000) == (arguments, 4 * WIDTH * 25, 4 * numbers, WIDTH * numbers)
+    # A quotient, a sum, a negative and an `exp`.
+    assert work("sigmoid", 1_000)[-1] == 13 * numbers
+
+
+def test_bound_is_the_longer_time() -> None:
+    speeds = {"bytes": [(9_000, 1e-9, 2e-9), (99_000, 2e-9, 3e-9)], "multiply_adds": 1e6}
+    many, few = ArrayFunction("x + y", 1_000, "value", 2), ArrayFunction("sorted rows", 1_000, "value", 2)
+    assert bound(many, speeds) == pytest.approx(1_000 / 1e6)
+    assert bound(few, speeds) == pytest.approx(4_000 * 1e-9 + 4_000 * (2 * 2e-9 - 1e-9))
+    gradient = ArrayFunction("x + y", 1_000, "gradient", 2)
+    assert bound(gradient, speeds) == pytest.approx(3 * 1_000 / 1e6)
+
+
+def test_speeds_are_measured() -> None:
+    speeds = speeds_of(1)
+    assert speeds["multiply_adds"] > 1e8
+    assert all(1e-13 < read < 1e-8 and 1e-13 < copied < 1e-8 for _, read, copied in speeds["bytes"])

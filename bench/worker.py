@@ -29,6 +29,7 @@ from bench.tasks import AnyTask, ArrayFunction, Call, Graph, Product, Program, T
 
 # Single calls are repeated, and timed in blocks that are long compared with the resolution of the clock.
 BLOCK_SECONDS = 0.01
+LONG_SECONDS = 0.5  # a call that takes longer is timed once in a round
 MEASURED_SECONDS = 0.25
 PRODUCT_SECONDS = 0.05  # shorter, because there are many products
 
@@ -307,6 +308,8 @@ def session(name: str, task: AnyTask, folder: Path) -> Session:
 def repeated(call: Callable[[], object], measured: float) -> float:
     """Returns the median seconds per call over blocks of calls that take about `measured` seconds in all."""
     calls, seconds = 1, timed(call, 1)
+    if seconds > LONG_SECONDS:
+        return seconds
     while seconds < BLOCK_SECONDS:
         calls *= 2
         seconds = timed(call, calls)
