@@ -281,7 +281,10 @@ WINDOWS: dict[str, Callable[[Any], Any]] = {
     "backwards": lambda x: np.flip(x, 1) * x,
     "backwards along all axes": lambda x: np.flip(x) + x[::-1] * 2.0,
     "backwards by steps": lambda x: x[::-2, ::-3] * x[: (x.shape[0] + 1) // 2, : (x.shape[1] + 2) // 3],
-    "neighbours": lambda x: np.tanh(x[1:-1, 1:-1] + x[:-2, 1:-1] + x[2:, 1:-1] - x[1:-1, :-2] * x[1:-1, 2:]),
+    # Of a quarter, since the slope of `tanh` loses its digits where the result is nearly 1.
+    "neighbours": lambda x: np.tanh(
+        0.25 * (x[1:-1, 1:-1] + x[:-2, 1:-1] + x[2:, 1:-1] - x[1:-1, :-2] * x[1:-1, 2:])
+    ),
     "of a result": lambda x: (x * x)[:, 2:] + (x * x)[:, :-2] * x[:, 1:-1],
     "flat": lambda x: np.ravel(x)[1:] * np.ravel(x)[:-1],
     "one number": lambda x: x[:1, :1] * x,
