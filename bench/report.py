@@ -71,6 +71,8 @@ def where(cell: Cell) -> str:
         return f"{task.column}, {task.form}, threads {task.threads}"
     if isinstance(task, Graph):
         return f"{task.network}, {task.column}"
+    if isinstance(task, ArrayFunction):
+        return f"{task.function}, {task.group}"
     if isinstance(task, Task):
         words = f"{task.problem}, {task.data}"
         return f"{words}, {task.optimizer}, {task.column}" if task.trains else f"{task.measure}, {words}"
