@@ -470,3 +470,22 @@ def test_gradients_of_slices_are_placed_among_zeros(step: int, n: int) -> None:
         expected = np.zeros_like(x)
         expected[:, part] = 2 * x[:, part]
         np.testing.assert_array_equal(np.asarray(found), expected)
+
+
+@pytest.mark.parametrize("name", ["max", "min", "argmax", "argmin", "ptp"])
+@pytest.mark.parametrize("axis", [1, None])
+def test_extremes_of_no_elements_are_refused_as_by_numpy(name: str, axis: int | None) -> None:
+    def extreme(z: Any) -> Any:
+        return getattr(ops, name)(z, axis=axis)
+
+    for shape in ((3, 0), (0, 0)):
+        with pytest.raises(ValueError):
+            getattr(np, name)(np.zeros(shape, np.float32), axis=axis)
+        with pytest.raises(ValueError, match=r"needs an element at least, but an array of shape \(\d, 0\)"):
+            keras.function(extreme)(np.zeros(shape, np.float32))
+    assert keras.function(lambda z: getattr(ops, name)(z, axis=1))(np.zeros((0, 3), np.float32)).shape == (0,)
+
+
+def test_extremes_of_no_elements_may_begin_with_a_number() -> None:
+    x = np.zeros((3, 0), np.float32)
+    np.testing.assert_array_equal(keras.function(lambda z: ops.max(z, axis=1, initial=2.0))(x), [2, 2, 2])

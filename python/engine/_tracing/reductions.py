@@ -100,17 +100,33 @@ def std(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
     return elementwise(lambda a: a.of("sqrt"), var(x, axis, keepdims))
 
 
+def _extreme(x: Any, reduction: str, axis: Any, keepdims: bool, initial: Any) -> TracedArray:
+    """Returns the largest or smallest number along axes, which must have elements if there is no `initial` result."""
+    array = array_of(x)
+    if initial is None:
+        _require_elements(array, reduction, axis, "pass `initial`, which is their result, or arrays with elements")
+    return reduce(array, reduction, axis, keepdims)
+
+
+def _require_elements(array: TracedArray, reduction: str, axis: Any, remedy: str) -> None:
+    """Raises ValueError if there are no elements along axes."""
+    if count(array, axis) == 0:
+        where = "" if axis is None else f" along axis {axis}"
+        msg = f"`{reduction}` needs an element at least, but an array of shape {array.shape} has none{where}: {remedy}"
+        raise ValueError(msg)
+
+
 @records("max", "amax")
 def max_(x: Any, axis: Any = None, keepdims: bool = False, initial: Any = None) -> TracedArray:
     """The largest number along axes."""
-    result = reduce(array_of(x), "max", axis, keepdims)
+    result = _extreme(x, "max", axis, keepdims, initial)
     return result if initial is None else elementwise(lambda a, b: a.of("maximum", b), result, initial)
 
 
 @records("min", "amin")
 def min_(x: Any, axis: Any = None, keepdims: bool = False, initial: Any = None) -> TracedArray:
     """The smallest number along axes."""
-    result = reduce(array_of(x), "min", axis, keepdims)
+    result = _extreme(x, "min", axis, keepdims, initial)
     return result if initial is None else elementwise(lambda a, b: a.of("minimum", b), result, initial)
 
 
@@ -123,6 +139,7 @@ def ptp(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
 def _index_of_extreme(x: Any, axis: Any, keepdims: bool, reduction: str) -> TracedArray:
     """Returns the index of the largest or smallest number along an axis, or in the flat array if `axis` is None."""
     array = array_of(x)
+    _require_elements(array, reduction, axis, "pass arrays with elements")
     if axis is None:
         flat = array.reshaped((_total(array),))
         position = reduce(flat, reduction, 0, False, "int32")
