@@ -231,7 +231,7 @@ def test_gradient_of_maximum_goes_to_the_larger_number() -> None:
     a = np.array([2, 1, 3, 0, -0.0, INF, INF, -INF, NAN, 1, NAN, 2, 1], np.float32)
     b = np.array([1, 2, 3, -0.0, 0, 1, INF, 1, 1, NAN, NAN, 1, 2], np.float32)
     dy = np.array([5, 5, 5, 3, 3, 7, 8, 9, 4, 4, 4, INF, INF], np.float32)
-    # Nothing comes from an infinite gradient to a number that was not chosen, and from that by NaN to neither.
+    # The smaller number gets 0, even where dy is infinite. Where one of the two is NaN, both get 0.
     wanted = np.array([5, 0, 2.5, 1.5, 1.5, 7, 4, 0, 0, 0, 0, INF, 0], np.float32)
     np.testing.assert_array_equal(run("maximum_gradient", a, b, dy), wanted)
 

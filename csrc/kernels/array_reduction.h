@@ -57,7 +57,7 @@ ENGINE_INLINE void reduce_piece_of_rows(const float* x, int64_t row, int64_t row
 template <class Kind>
 void reduce_rows(const ReduceRowsArgs& op) {
   if (op.n <= kReducedRun) return reduce_piece_of_rows<Kind>(op.x, op.row, op.rows, op.n, op.y);
-  constexpr int64_t kPieces = 4 * kReducedRows;
+  constexpr int64_t kPieces = 4 * kReducedRows;  // of a long row, which are reduced as rows are
   const int64_t whole = op.n / kReducedRun;
   for (int64_t i = 0; i < op.rows; ++i) {
     const float* x = op.x + i * op.row;
@@ -86,8 +86,8 @@ int64_t first_equal(const float* x, int64_t n, float number) {
     const int64_t left = n - j;
     const vf v = left >= kWidth ? load(x + j) : load_partial(x + j, left);
     const uint32_t found = lane_bits((v == wanted) | ((v != v) & finds_nan));
-    const int64_t at = found ? __builtin_ctz(found) : kWidth;
-    if (at < left && found) return j + at;
+    // Behind the last number are zeros, which may equal it.
+    if (found && __builtin_ctz(found) < left) return j + __builtin_ctz(found);
   }
   return n;
 }
