@@ -1,8 +1,8 @@
 """How long the bytes and the operations of a function of arrays take at least on this machine.
 
 The bound of a cell is the longer of two times: that of reading each argument and writing each result once, at the measured speed of
-the cache or memory that holds them, and that of the operations at the measured peak of products. A gradient takes the operations three
-times: those of the value, and twice as many on the way back.
+the cache or memory that holds them, and that of the operations at the measured peak of products. A gradient by one
+argument takes the operations twice: those of the value, and as many on the way back.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from bench.functions import FORMULAS, NUMPY
 from bench.machine import environment
 from bench.tasks import ArrayFunction
 
-SECONDS = 0.02  # of each measurement
-WORKING_SETS = tuple(2**power for power in range(15, 28, 2))  # bytes, from 32 KiB to 128 MiB
-SIDE = 1024  # of the product that measures the peak
+SECONDS = 0.05  # of each measurement
+WORKING_SETS = tuple(2**power for power in range(15, 28))  # bytes, from 32 KiB to 128 MiB
+SIDES = (512, 1024, 2048)  # of the products that measure the peak
 
 # Multiply-adds that a function takes for a number: about the degree of its polynomial. All other operations count as one.
 COSTS = dict.fromkeys(("exp", "expm1", "log", "log1p", "tanh", "sin", "cos", "erf"), 10) | {"power": 20}
 
 
-class _Counted(np.ndarray):  # type: ignore[type-arg]
+class _Counted(np.ndarray):  # type: ignore[type-arg] # its arrays may have any shape and dtype
     """An array that adds up the operations of what is computed from it."""
 
     operations = 0.0
@@ -71,8 +71,9 @@ def bound(task: ArrayFunction, speeds: dict[str, Any]) -> float:
     arguments, first, value, operations = work(task.function, task.size)
     written = {"value": value, "gradient": first, "value and gradient": first + 4}[task.result]
     together = arguments + written
-    read, copied = next((row[1:] for row in speeds["bytes"] if row[0] >= together), speeds["bytes"][-1][1:])
-    times = 1 if task.result == "value" else 3
+    # The next smaller working set, which no larger one is faster than.
+    _, read, copied = [row for row in speeds["bytes"] if row[0] <= together or row is speeds["bytes"][0]][-1]
+    times = 1 if task.result == "value" else 2
     # A copy reads as many bytes as it writes.
     moved = arguments * read + written * (2 * copied - read)
     return max(moved, times * operations / speeds["multiply_adds"])
@@ -83,7 +84,7 @@ def speeds_of(threads: int) -> dict[str, Any]:
 
     Returns:
         "bytes": for each working set its bytes, the seconds for a byte that is read, and for one that a copy reads or writes;
-        "multiply_adds": of a large product in a second.
+        "multiply_adds": of the quickest large product in a second.
     """
     command = [sys.executable, "-m", "bench.bounds", str(threads)]
     told = subprocess.run(command, capture_output=True, text=True, check=True, env=environment(threads))
@@ -91,15 +92,20 @@ def speeds_of(threads: int) -> dict[str, Any]:
 
 
 def _measure(threads: int) -> dict[str, Any]:
-    a = np.ones((SIDE, SIDE), np.float32)
-    product = _seconds(lambda: np.matmul(a, a))
     return {
         "bytes": [
             (size, _together(_reading, size, threads), _together(_copying, size, threads))
             for size in WORKING_SETS
         ],
-        "multiply_adds": SIDE**3 / product,
+        "multiply_adds": max(map(_multiply_adds, SIDES)),
     }
+
+
+def _multiply_adds(side: int) -> float:
+    """Returns the multiply-adds of a product in a second."""
+    a = np.ones((side, side), np.float32)
+    out = np.empty_like(a)
+    return side**3 / min(_seconds(partial(np.matmul, a, a, out=out)) for _ in range(5))
 
 
 def _together(kind: Callable[[int], float], size: int, threads: int) -> float:

@@ -139,14 +139,14 @@ def facts(found: Sequence[Cell]) -> list[str]:
 
 def sums(found: Sequence[Cell]) -> list[str]:
     """Returns a sentence that compares a sum of products with plain sums of both factors, if both were timed."""
-    times_of = {
+    cell_of = {
         cell.task.function: cell
         for cell in found
         if isinstance(cell.task, ArrayFunction) and (cell.task.size, cell.task.result) == (1_000_000, "value")
     }
-    if not {"sum of products", "two sums"} <= times_of.keys():
+    if not {"sum of products", "two sums"} <= cell_of.keys():
         return []
-    products, plain = times_of["sum of products"].result(ENGINE), times_of["two sums"].result("numpy")
+    products, plain = cell_of["sum of products"].result(ENGINE), cell_of["two sums"].result("numpy")
     if not (products and plain and products.median and plain.median):
         return []
     share = products.median / plain.median

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.machine import environment
+from bench.machine import confine, environment
 from bench.table import markdown
 
 NUMBERS = 100_000
@@ -90,6 +90,7 @@ def main() -> None:
     if len(sys.argv) > 1:
         print(json.dumps({function: measured(sys.argv[1], function) for function in FUNCTIONS}))
         return
+    confine(1)  # XLA takes all CPUs of its process
     rows = [["ns for a number (error in ulp)", *LIBRARIES], *([function] for function in FUNCTIONS)]
     for library in LIBRARIES:
         command = [sys.executable, "-m", "bench.vector_functions", library]
