@@ -26,7 +26,9 @@ namespace {
 /// them as without, and 32 rows two thirds of the time; rows of other data take 2 µs longer.
 constexpr int64_t kLeastRecorded = 4096;
 
-/// What the targets of a loss may be. Python says what is wrong with others.
+/// What the targets of a loss may be, by the rules of `checked_targets` (checked_samples.py). A batch that breaks one
+/// goes there, where the error says what is wrong; checks in Python alone would take longer than the step of a small
+/// network.
 struct TargetRule {
   int64_t classes = 0;             // 0: numbers; else they are class indices below this
   std::optional<int64_t> ignored;  // a class index that stands for no class
@@ -34,7 +36,7 @@ struct TargetRule {
   bool are_signs = false;          // 0 and 1, or -1 and 1
 };
 
-/// An array of a known dtype, or one that is equivalent.
+/// A dtype that those of arrays are compared with; an equivalent one is as good.
 class KnownType {
  public:
   explicit KnownType(py::object type) : type_(std::move(type)) {}
@@ -103,7 +105,8 @@ class BatchCall {
     return std::any_of(kTypes.begin(), kTypes.end(), [&](const KnownType& type) { return type.is_of(x); });
   }
 
-  /// Returns targets as a new array (n, numbers of a row) of this type, if that is another one; null for what can't be.
+  /// Targets as an array (n, numbers of a row) of this type, which is a new one if they have another type; null if
+  /// NumPy can't convert them.
   template <class T>
   py::object converted(const py::object& y) const {
     auto made = py::array_t<T, py::array::c_style | py::array::forcecast>::ensure(y);
@@ -161,7 +164,7 @@ class BatchCall {
     return rule_.ignored && index == static_cast<T>(*rule_.ignored);
   }
 
-  /// Whether all numbers are finite, and such as the loss wants them.
+  /// Whether all numbers are finite, and the targets such as the rule allows.
   bool is_good(const py::object& x, const py::object& targets) const {
     const DatasetView samples = view_rows(py::reinterpret_borrow<py::array>(x));
     if (rule_.classes > 0) {
