@@ -104,7 +104,9 @@ def _extreme(x: Any, reduction: str, axis: Any, keepdims: bool, initial: Any) ->
     """Returns the largest or smallest number along axes, which must have elements if there is no `initial` result."""
     array = array_of(x)
     if initial is None:
-        _require_elements(array, reduction, axis, "pass `initial`, which is their result, or arrays with elements")
+        _require_elements(
+            array, reduction, axis, "pass `initial`, which is their result, or arrays with elements"
+        )
     return reduce(array, reduction, axis, keepdims)
 
 
