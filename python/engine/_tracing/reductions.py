@@ -111,8 +111,8 @@ def _extreme(x: Any, reduction: str, axis: Any, keepdims: bool, initial: Any) ->
 
 
 def _require_elements(array: TracedArray, reduction: str, axis: Any, remedy: str) -> None:
-    """Raises ValueError if there are no elements along axes."""
-    if count(array, axis) == 0:
+    """Raises ValueError if there are no elements along axes, whatever the number of samples in a batch."""
+    if any(array.extents[position].static == 0 for position in axes_in(axis, array.ndim)):
         where = "" if axis is None else f" along axis {axis}"
         msg = f"`{reduction}` needs an element at least, but an array of shape {array.shape} has none{where}: {remedy}"
         raise ValueError(msg)
