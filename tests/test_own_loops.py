@@ -481,7 +481,8 @@ def test_compiled_and_eager_steps_agree(make: Callable[[], Any]) -> None:
     }
     one, other = (model.fit(X, Y, **options).history for model in models)
     assert not models[0]._compiled_steps
-    assert len(models[1]._compiled_steps) == 3  # for 16 samples, the last 8, and the 5 of the validation
+    assert len(models[1]._compiled_steps["train_step"]) == 2  # for 16 samples, and the last 8
+    assert len(models[1]._compiled_steps["test_step"]) == 1  # for the 5 of the validation
     assert not models[1]._eager_steps
     for name, values in one.items():
         np.testing.assert_allclose(values, other[name], rtol=1e-4, err_msg=name)
@@ -515,7 +516,7 @@ def test_a_step_with_two_optimizers_is_compiled() -> None:
         optimizers.Adam(0.01), optimizers.SGD(0.02), keras.losses.BinaryCrossentropy(from_logits=True)
     )
     pair.fit(RNG.normal(size=(50, 2)), epochs=3, batch_size=25, verbose=0)
-    assert len(pair._compiled_steps) == 1
+    assert len(pair._compiled_steps["train_step"]) == 1
     assert not pair._eager_steps
     assert pair.critic_optimizer.iterations == pair.maker_optimizer.iterations == 6
     assert np.abs(pair.critic_optimizer.variables[2].numpy()).max() > 0

@@ -38,7 +38,7 @@ struct CompiledCall {
   Form form;
   py::object step;  // `engine.models.compiled_steps.CompiledStep`
   py::object versions, states;
-  std::shared_ptr<const StepCall> call;  // null: Python runs the step
+  std::shared_ptr<const StepCall> call;
 
   /// Whether what the step was compiled from has not changed since.
   bool is_current() const {
@@ -50,9 +50,6 @@ struct CompiledCall {
       if (!attribute(version, kState).is(before)) return false;
     }
     return true;
-  }
-  py::object run(const std::vector<py::object>& arrays) const {
-    return call ? call->run(arrays) : ask(step.attr("run_once"), py::cast(arrays));
   }
 };
 
@@ -74,7 +71,15 @@ class CallTable {
     if (py::len(attribute(of_thread_, kTraces)) > 0) prepare_();
     const Form form = form_of(args, kwargs, sorted_);
     const std::shared_ptr<const CompiledCall> found = find(form.key);
-    return found && found->is_current() ? found->run(form.arrays) : none;
+    return found ? found->call->run(form.arrays) : none;
+  }
+
+  /// The step that is compiled for a call, and the arrays in its arguments; None if there is none.
+  py::object step_for(const py::tuple& args, const py::dict& kwargs) {
+    if (is_set(open_recorder_) || is_set(current_)) return py::none();
+    const Form form = form_of(args, kwargs, sorted_);
+    const std::shared_ptr<const CompiledCall> found = find(form.key);
+    return found ? py::object(py::make_tuple(found->step, form.arrays)) : py::none();
   }
 
   py::object form(const py::tuple& args, const py::dict& kwargs) const {
@@ -82,6 +87,7 @@ class CallTable {
   }
 
   void add(const Form& form, py::object step, const py::sequence& dependencies, std::shared_ptr<StepCall> call) {
+    if (!call) throw py::type_error("a step needs a call that runs it");
     auto made = std::make_shared<CompiledCall>(
         CompiledCall{form, std::move(step), dependencies[0], dependencies[1], std::move(call)});
     made->form.arrays.clear();
@@ -112,6 +118,11 @@ class CallTable {
     return 0;
   }
 
+  size_t size() const {
+    const std::lock_guard<std::mutex> lock(short_lock());
+    return calls_.size();
+  }
+
   /// The step of the last call; None if there is none.
   py::object last() const {
     const std::lock_guard<std::mutex> lock(short_lock());
@@ -121,12 +132,17 @@ class CallTable {
  private:
   using Calls = std::list<std::shared_ptr<const CompiledCall>>;
 
+  /// The call of a form, unless what it was compiled from has changed; null if there is none.
   std::shared_ptr<const CompiledCall> find(const std::string& key) {
-    const std::lock_guard<std::mutex> lock(short_lock());
-    const auto found = places_.find(key);
-    if (found == places_.end()) return nullptr;
-    calls_.splice(calls_.begin(), calls_, found->second);
-    return calls_.front();
+    std::shared_ptr<const CompiledCall> found;
+    {
+      const std::lock_guard<std::mutex> lock(short_lock());
+      const auto place = places_.find(key);
+      if (place == places_.end()) return nullptr;
+      calls_.splice(calls_.begin(), calls_, place->second);
+      found = calls_.front();
+    }
+    return found->is_current() ? found : nullptr;
   }
 
   void drop(Calls::iterator place, std::vector<std::shared_ptr<const CompiledCall>>& dropped) {
@@ -151,9 +167,9 @@ std::unique_ptr<CallTable> make_table(py::object open_recorder, py::object curre
 std::shared_ptr<StepCall> make_call(const std::shared_ptr<HeldSequence>& sequence, const std::vector<size_t>& read,
                                     const py::sequence& optimizers, const std::vector<bool>& draws,
                                     const py::object& next_draw,
-                                    const std::vector<std::pair<size_t, py::object>>& checks, const py::object& results,
-                                    const py::object& tensor) {
-  return std::make_shared<StepCall>(sequence, read, optimizers, draws, next_draw, checks, results, tensor);
+                                    const std::vector<std::pair<size_t, py::object>>& checks, const py::sequence& after,
+                                    const py::tuple& results, const py::object& tensor) {
+  return std::make_shared<StepCall>(sequence, read, optimizers, draws, next_draw, checks, after, results, tensor);
 }
 
 /// Lets Python's garbage collector see the objects that a C++ object of a class refers to, which may refer to it in
@@ -181,7 +197,7 @@ py::custom_type_setup collected() {
 void register_call_table(py::module_& m) {
   py::class_<StepCall, std::shared_ptr<StepCall>> call(m, "StepCall", collected<StepCall>());
   def_init(call, &make_call, py::arg("sequence"), py::arg("read"), py::arg("optimizers"), py::arg("draws"),
-           py::arg("next_draw"), py::arg("checks"), py::arg("results"), py::arg("tensor"));
+           py::arg("next_draw"), py::arg("checks"), py::arg("after"), py::arg("results"), py::arg("tensor"));
   call.def("run", &StepCall::run, py::arg("arrays"));
   py::class_<Form> form(m, "Form");
   form.def_property_readonly("arrays", [](const Form& self) { return self.arrays; });
@@ -190,9 +206,11 @@ void register_call_table(py::module_& m) {
   def_init(table, &make_table, py::arg("open_recorder"), py::arg("current"), py::arg("of_thread"), py::arg("prepare"),
            py::arg("sorted"), py::arg("most"));
   table.def("call", &CallTable::call, py::arg("args"), py::arg("kwargs"))
+      .def("step_for", &CallTable::step_for, py::arg("args"), py::arg("kwargs"))
       .def("form", &CallTable::form, py::arg("args"), py::arg("kwargs"))
       .def("add", &CallTable::add, py::arg("form"), py::arg("step"), py::arg("dependencies"), py::arg("call"))
       .def("clear", &CallTable::clear)
+      .def("__len__", &CallTable::size)
       .def_property_readonly("last", &CallTable::last);
 }
 

@@ -21,6 +21,7 @@ PYBIND11_MODULE(core_of_main_interpreter, m, pybind11::mod_gil_not_used()) {
   engine::bindings::register_info(m);
   engine::bindings::register_devices(m);
   engine::bindings::register_device_array(m);
+  engine::bindings::register_containers(m);
   engine::bindings::register_context(m);
   engine::bindings::register_locks(m);
   engine::bindings::register_random(m);

@@ -5,6 +5,7 @@
 namespace engine::bindings {
 
 void register_info(pybind11::module_& m);
+void register_containers(pybind11::module_& m);
 void register_context(pybind11::module_& m);
 void register_locks(pybind11::module_& m);
 void register_random(pybind11::module_& m);

@@ -53,7 +53,8 @@ int64_t numbers_in(const py::handle& array) {
 
 StepCall::StepCall(std::shared_ptr<const HeldSequence> sequence, std::vector<size_t> read,
                    const py::sequence& optimizers, const std::vector<bool>& draws, py::object next_draw,
-                   std::vector<std::pair<size_t, py::object>> checks, py::object results, py::object tensor)
+                   std::vector<std::pair<size_t, py::object>> checks, const py::sequence& after,
+                   const py::tuple& results, py::object tensor)
     : held_(std::move(sequence)),
       read_(std::move(read)),
       next_draw_(std::move(next_draw)),
@@ -82,31 +83,53 @@ StepCall::StepCall(std::shared_ptr<const HeldSequence> sequence, std::vector<siz
       sizes_.at(source.array) = graph::element_count(function.program->model().arguments()[i], 1);
     }
   }
-  form_ = read_results(results);
+  for (const py::handle& each : after) {
+    const auto parts = py::cast<py::tuple>(each);
+    if (parts.size() != 4) throw py::value_error("a call has an object, a method, arguments and options");
+    LateValue args = read_value(parts[2]), options = read_value(parts[3]);
+    if (args.kind != LateValue::Kind::kTuple || options.kind != LateValue::Kind::kDict) {
+      throw py::value_error("the arguments of a call are a tuple, and its options a dict");
+    }
+    after_.push_back({parts[0], parts[1], std::move(args), std::move(options)});
+  }
+  results_ = read_value(results);
 }
 
-/// Returns a structure of results with their numbers as leaves, and lists the results.
-py::object StepCall::read_results(const py::object& given) {
-  if (py::isinstance<py::list>(given)) {
-    py::list entries;
-    for (const py::handle each : given) entries.append(read_results(py::reinterpret_borrow<py::object>(each)));
-    return std::move(entries);
+/// Reads a value, the first entry of which names its kind.
+LateValue StepCall::read_value(const py::tuple& given) {
+  using Kind = LateValue::Kind;
+  const auto name = given[0].cast<std::string>();
+  LateValue value{};
+  const auto read_parts = [&](Kind kind, const py::iterable& parts) {
+    value.kind = kind;
+    for (const py::handle each : parts) value.parts.push_back(read_value(py::cast<py::tuple>(each)));
+  };
+  if (name == "result") {
+    value = {Kind::kResult, 0, given[3].cast<std::vector<py::ssize_t>>(), given[4], {}, {}};
+    value.number = place_of({given[1].cast<size_t>(), given[2].cast<size_t>(), value.shape});
+  } else if (name == "argument") {
+    value = {Kind::kArgument, given[1].cast<size_t>(), {}, {}, {}, {}};
+  } else if (name == "read" || name == "constant") {
+    value = {name == "read" ? Kind::kRead : Kind::kConstant, 0, {}, given[1], {}, {}};
+  } else if (name == "made") {
+    read_parts(Kind::kMade, py::make_tuple(given[2]));
+    value.object = given[1];
+  } else if (name == "masked") {
+    read_parts(Kind::kMasked, py::make_tuple(given[1], given[2]));
+  } else if (name == "list" || name == "tuple") {
+    read_parts(name == "list" ? Kind::kList : Kind::kTuple, given[1]);
+  } else if (name == "dict") {
+    const auto entries = py::cast<py::dict>(given[1]);
+    read_parts(Kind::kDict, entries.attr("values")());
+    for (const auto& entry : entries) value.keys.push_back(py::reinterpret_borrow<py::object>(entry.first));
+  } else {
+    throw py::value_error("there is no kind of value named '" + name + "'");
   }
-  if (py::isinstance<py::dict>(given)) {
-    py::dict entries;
-    for (const auto& [name, value] : py::reinterpret_borrow<py::dict>(given)) {
-      entries[name] = read_results(py::reinterpret_borrow<py::object>(value));
-    }
-    return std::move(entries);
-  }
-  const auto leaf = py::cast<py::tuple>(given);
-  if (leaf.size() != 4 || !py::isinstance<py::int_>(leaf[0])) {
-    py::list entries;
-    for (const py::handle each : leaf) entries.append(read_results(py::reinterpret_borrow<py::object>(each)));
-    return py::tuple(entries);
-  }
-  const Result result{leaf[0].cast<size_t>(), leaf[1].cast<size_t>(), leaf[2].cast<std::vector<py::ssize_t>>(),
-                      leaf[3]};
+  return value;
+}
+
+/// Returns the place of a result among those that are kept, where it is put if it is none of them.
+size_t StepCall::place_of(const Kept& result) {
   const auto& functions = held_->sequence.functions();
   if (result.function >= functions.size() ||
       result.result >= functions[result.function].program->model().spec().results.size()) {
@@ -117,48 +140,93 @@ py::object StepCall::read_results(const py::object& given) {
   if (numbers != held_->sequence.result_numbers(result.function, result.result)) {
     throw py::value_error("the shape of a result has another number of numbers than the result");
   }
-  const auto same = [&](const Result& each) {
-    return each.function == result.function && each.result == result.result;
-  };
-  if (std::any_of(results_.begin(), results_.end(), same)) throw py::value_error("a result can be kept only once");
-  results_.push_back(result);
-  return py::int_(results_.size() - 1);
+  const auto same = [&](const Kept& each) { return each.function == result.function && each.result == result.result; };
+  const auto found = std::find_if(kept_.begin(), kept_.end(), same);
+  const auto place = static_cast<size_t>(found - kept_.begin());
+  if (found == kept_.end()) kept_.push_back(result);
+  return place;
 }
 
 /// Returns a new array for a result, which its function writes in this call.
-py::object StepCall::new_result(const Result& result, FunctionSequence::Calls& calls) const {
+py::object StepCall::new_result(const Kept& result, FunctionSequence::Calls& calls) const {
   py::object array = empty_array(static_cast<int>(result.shape.size()), result.shape.data(),
                                  reinterpret_cast<PyTypeObject*>(tensor_.ptr()));
   calls.kept[result.result] = reinterpret_cast<float*>(proxy(array).data);
   return array;
 }
 
-/// Returns the structure `form` with an array in place of each number.
-py::object StepCall::filled(const py::object& form, const std::vector<py::object>& arrays) const {
-  if (PyLong_CheckExact(form.ptr())) {
-    const size_t number = PyLong_AsSize_t(form.ptr());
-    const py::object& dtype = results_[number].dtype;
-    return dtype.is_none() ? arrays[number] : arrays[number].attr("astype")(dtype);
-  }
-  if (PyDict_CheckExact(form.ptr())) {
-    py::dict entries;
-    for (const auto& [name, value] : py::reinterpret_borrow<py::dict>(form)) {
-      entries[name] = filled(py::reinterpret_borrow<py::object>(value), arrays);
+py::object StepCall::as_tensor(const py::object& array) const {
+  return py::isinstance(array, tensor_) ? array : array.attr("view")(tensor_);
+}
+
+/// Returns a value that is known now. Arrays in results become tensors, and of those in arguments the ones of floats.
+py::object StepCall::filled(const LateValue& value, const Known& known, bool is_result) const {
+  switch (value.kind) {
+    case LateValue::Kind::kResult: {
+      py::object array = known.results[value.number];
+      if (value.shape != kept_[value.number].shape) array = array.attr("reshape")(value.shape);
+      return value.object.is_none() ? array : array.attr("astype")(value.object);
     }
-    return std::move(entries);
+    case LateValue::Kind::kArgument: {
+      const py::object& array = known.arguments.at(value.number);
+      return is_result || is_float32(array) ? as_tensor(array) : array;
+    }
+    case LateValue::Kind::kRead:
+      return value.object();
+    case LateValue::Kind::kConstant:
+      return is_result && py::isinstance<py::array>(value.object) ? as_tensor(value.object) : value.object;
+    case LateValue::Kind::kMade:
+      return value.object(filled(value.parts[0], known, is_result));
+    case LateValue::Kind::kMasked: {
+      const py::object array = filled(value.parts[0], known, is_result).attr("view")(tensor_);
+      return array.attr("masked")(filled(value.parts[1], known, is_result));
+    }
+    case LateValue::Kind::kDict: {
+      py::dict entries;
+      for (size_t i = 0; i < value.parts.size(); ++i) {
+        entries[value.keys[i]] = filled(value.parts[i], known, is_result);
+      }
+      return std::move(entries);
+    }
+    case LateValue::Kind::kList:
+    case LateValue::Kind::kTuple:
+      break;
   }
+  return filled_sequence(value, known, is_result);
+}
+
+py::object StepCall::filled_sequence(const LateValue& value, const Known& known, bool is_result) const {
   py::list entries;
-  for (const py::handle each : form) entries.append(filled(py::reinterpret_borrow<py::object>(each), arrays));
-  if (PyTuple_CheckExact(form.ptr())) return py::tuple(entries);
+  for (const LateValue& each : value.parts) entries.append(filled(each, known, is_result));
+  if (value.kind == LateValue::Kind::kTuple) return py::tuple(entries);
   return std::move(entries);
 }
+
+namespace {
+
+int visit_value(const LateValue& value, visitproc visit, void* arg) {
+  Py_VISIT(value.object.ptr());
+  for (const py::object& key : value.keys) Py_VISIT(key.ptr());
+  for (const LateValue& part : value.parts) {
+    if (const int stop = visit_value(part, visit, arg)) return stop;
+  }
+  return 0;
+}
+
+}  // namespace
 
 int StepCall::visit(visitproc visit, void* arg) const {
   for (const Stepping& each : steppings_) Py_VISIT(each.optimizer.ptr());
   for (const auto& [number, check] : checks_) Py_VISIT(check.ptr());
-  for (const Result& each : results_) Py_VISIT(each.dtype.ptr());
-  for (const py::object* each : {&next_draw_, &form_, &tensor_}) Py_VISIT(each->ptr());
-  return 0;
+  for (const MethodCall& each : after_) {
+    Py_VISIT(each.object.ptr());
+    Py_VISIT(each.method.ptr());
+    for (const LateValue* value : {&each.args, &each.options}) {
+      if (const int stop = visit_value(*value, visit, arg)) return stop;
+    }
+  }
+  for (const py::object* each : {&next_draw_, &tensor_}) Py_VISIT(each->ptr());
+  return visit_value(results_, visit, arg);
 }
 
 py::object StepCall::run(const std::vector<py::object>& arrays) const {
@@ -200,9 +268,9 @@ py::object StepCall::run(const std::vector<py::object>& arrays) const {
     const size_t results = sequence.functions()[f].program->model().spec().results.size();
     calls.push_back({&steps[f], &rates[f], std::vector<float*>(results)});
   }
-  std::vector<py::object> found;
-  found.reserve(results_.size());
-  for (const Result& result : results_) found.push_back(new_result(result, calls[result.function]));
+  Known known{arrays, {}};
+  known.results.reserve(kept_.size());
+  for (const Kept& result : kept_) known.results.push_back(new_result(result, calls[result.function]));
   {
     const Unlocked unlocked;
     for (size_t s = 0; s < steppings_.size(); ++s) {
@@ -212,7 +280,11 @@ py::object StepCall::run(const std::vector<py::object>& arrays) const {
     }
     sequence.run(data, calls, 1);
   }
-  return filled(form_, found);
+  for (const MethodCall& each : after_) {
+    const py::object method = each.object.attr(each.method);
+    method(*filled(each.args, known, false), **filled(each.options, known, false));
+  }
+  return filled(results_, known, true);
 }
 
 }  // namespace engine::bindings

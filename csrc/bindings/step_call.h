@@ -11,17 +11,38 @@
 
 namespace engine::bindings {
 
+/// A value that is known after a step has run: an array, or lists, tuples and dicts of such values.
+struct LateValue {
+  enum class Kind {
+    kResult,    // result `number` of those that the step keeps
+    kArgument,  // argument `number`
+    kRead,      // what the function `object` returns
+    kConstant,  // `object`
+    kMade,      // what the function `object` makes of the part
+    kMasked,    // an array, the first part, with a mask, the second
+    kList,
+    kTuple,
+    kDict,  // with a key for each part
+  };
+  Kind kind;
+  size_t number = 0;
+  std::vector<py::ssize_t> shape;  // of a result
+  py::object object;               // beside what the kinds say: the dtype of a result, None for float32
+  std::vector<py::object> keys;
+  std::vector<LateValue> parts;
+};
+
 /// What the call of a step consists of, prepared once, so that a call only fills in pointers.
 class StepCall {
  public:
   /// `read` are the numbers of the arguments that the functions read. `optimizers` has for each function of the
   /// sequence the optimizer that steps weights in it, or None, and `draws` whether it draws random numbers; `next_draw`
   /// returns the number of the next draw. `checks` are pairs of the number of an argument and a function that raises
-  /// for wrong numbers in it. `results` are the results, a leaf (function, result, shape, dtype) or None for float32,
-  /// or lists, tuples and dicts of them; they become arrays of the class `tensor`.
+  /// for wrong numbers in it. `after` are calls of methods that follow the step: (object, method, args, options).
+  /// Their arguments, and `results`, are values as `_core.pyi` has them. Arrays of floats have the class `tensor`.
   StepCall(std::shared_ptr<const HeldSequence> sequence, std::vector<size_t> read, const py::sequence& optimizers,
            const std::vector<bool>& draws, py::object next_draw, std::vector<std::pair<size_t, py::object>> checks,
-           py::object results, py::object tensor);
+           const py::sequence& after, const py::tuple& results, py::object tensor);
 
   /// Runs the step. ValueError or what a check raises for wrong arguments; no weight has changed then.
   py::object run(const std::vector<py::object>& arrays) const;
@@ -32,20 +53,33 @@ class StepCall {
   void clear() {}
 
  private:
-  struct Result {
+  /// A result of a function that a call keeps.
+  struct Kept {
     size_t function, result;
     std::vector<py::ssize_t> shape;
-    py::object dtype;  // None: float32
   };
   /// An optimizer, and the functions in which it steps.
   struct Stepping {
     py::object optimizer;
     std::vector<size_t> functions;
   };
+  /// A call of a method that follows the step.
+  struct MethodCall {
+    py::object object, method;  // the method is looked up each time, as an object may get another one
+    LateValue args, options;
+  };
+  /// What a call knows when the functions have run.
+  struct Known {
+    const std::vector<py::object>& arguments;
+    std::vector<py::object> results;
+  };
 
-  py::object read_results(const py::object& given);
-  py::object new_result(const Result& result, FunctionSequence::Calls& calls) const;
-  py::object filled(const py::object& form, const std::vector<py::object>& arrays) const;
+  LateValue read_value(const py::tuple& given);
+  size_t place_of(const Kept& result);
+  py::object new_result(const Kept& result, FunctionSequence::Calls& calls) const;
+  py::object as_tensor(const py::object& array) const;
+  py::object filled(const LateValue& value, const Known& known, bool is_result) const;
+  py::object filled_sequence(const LateValue& value, const Known& known, bool is_result) const;
 
   std::shared_ptr<const HeldSequence> held_;
   std::vector<size_t> read_;
@@ -54,8 +88,9 @@ class StepCall {
   std::vector<size_t> drawing_;
   py::object next_draw_;
   std::vector<std::pair<size_t, py::object>> checks_;
-  std::vector<Result> results_;
-  py::object form_;  // the structure of the results, with their numbers as leaves
+  std::vector<Kept> kept_;
+  std::vector<MethodCall> after_;
+  LateValue results_;
   py::object tensor_;
 };
 

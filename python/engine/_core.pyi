@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from threading import Thread
-from typing import Any, Literal, final, overload
+from typing import Any, Literal, TypeVar, final, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +13,8 @@ from typing_extensions import Self
 from engine._core_interface.host_steps import ArrayStep, RunHost
 
 __version__: str
+
+_Kind = TypeVar("_Kind")
 
 @final
 class DeviceArray:
@@ -191,6 +193,16 @@ def orthogonal(seed: int, stream: int, rows: int, columns: int, gain: float) -> 
 
 def permutation(seed: int, stream: int, size: int) -> NDArray[np.int32]:
     """A uniformly random order of range(size), keyed by (seed, stream)."""
+
+def instances_within(value: object, kind: type[_Kind]) -> list[_Kind]:
+    """The objects of a class, or of one that is derived from it, in lists, tuples and dicts at any depth, in order.
+
+    Args:
+        value: a list, tuple or dict, which may hold itself; or another object, which may be what is looked for.
+        kind: the class.
+
+    Each object is listed once, wherever it is held.
+    """
 
 def first_nonfinite_row(x: Rows) -> int:
     """Index of the first row of the C-contiguous (n, ...) array `x` holding a NaN, an infinity or a
@@ -391,6 +403,9 @@ class Totals:
     @property
     def samples(self) -> int: ...
 
+LateValue = tuple[Any, ...]
+"""A value that is known after a step, as `StepCall` describes it."""
+
 @final
 class StepCall:
     """A step of a user on one batch, prepared once: a call only looks up pointers.
@@ -402,8 +417,15 @@ class StepCall:
         draws: for each function whether it draws random numbers.
         next_draw: returns the number of the next draw.
         checks: pairs of the number of an argument and a function that raises for wrong numbers in it.
-        results: (function, result, shape, dtype), with None for float32, in any structure of lists, tuples and dicts.
-        tensor: the class of the arrays that are returned, a subclass of np.ndarray.
+        after: (object, method, args, options) for each method that is called after the step, in order, with values for
+            `args`, a tuple, and for `options`, a dict.
+        results: the value that a call returns. All of its arrays are tensors.
+        tensor: the class of arrays of floats, a subclass of np.ndarray.
+
+    A value that is known after the step is ("result", function, result, shape, dtype), with None for float32;
+    ("argument", number); ("read", function), what a function without arguments returns; ("constant", object); ("masked",
+    array, mask) of two values; ("list", values), ("tuple", values) or ("dict", values by key); or ("made", function, value),
+    what a function makes of another value.
     """
 
     def __init__(
@@ -414,11 +436,12 @@ class StepCall:
         draws: Sequence[bool],
         next_draw: Callable[[], int],
         checks: Sequence[tuple[int, Callable[[Any], object]]],
-        results: Any,
+        after: Sequence[tuple[Any, str, LateValue, LateValue]],
+        results: LateValue,
         tensor: type,
     ) -> None: ...
     def run(self, arrays: Sequence[NDArray[Any]]) -> Any:
-        """Runs the step, and returns new arrays in the structure of the results.
+        """Runs the step, calls the methods that follow it, and returns the results, with new arrays.
 
         Raises ValueError, or what a check raises, for wrong arguments. No weight has changed then.
         """
@@ -458,15 +481,17 @@ class CallTable:
     ) -> None: ...
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Returns the results of a call; NotImplemented if nothing is compiled for it, or it must not run now."""
+    def step_for(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any, list[NDArray[Any]]] | None:
+        """Returns the step that `call` would run, and the arrays that it would get; None where it returns NotImplemented."""
     def form(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Form:
         """Returns the form of a call."""
+    def __len__(self) -> int: ...
     def add(
-        self, form: Form, step: Any, dependencies: tuple[list[Any], list[object]], call: StepCall | None
+        self, form: Form, step: Any, dependencies: tuple[list[Any], list[object]], call: StepCall
     ) -> None:
-        """Keeps a step for calls of this form, as long as the versions in `dependencies` have these states.
-
-        The method `run_once` of the step runs it where `call` is None.
-        """
+        """Keeps a step for calls of this form, as long as the versions in `dependencies` have these states."""
     def clear(self) -> None:
         """Forgets all calls."""
     @property

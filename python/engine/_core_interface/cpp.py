@@ -61,6 +61,7 @@ first_nonfinite_row = _core.first_nonfinite_row
 get_device = _core.get_device
 get_threads = _core.get_threads
 held_together = _core.held_together
+instances_within = _core.instances_within
 matmul = _core.matmul
 normal = _core.normal
 orthogonal = _core.orthogonal

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 from engine._base import random_state
-from engine._base.containers import values_within
+from engine._core_interface.cpp import instances_within
 from engine.random import SeedGenerator
 
 
@@ -22,8 +22,7 @@ class DrawPosition(NamedTuple):
 def generators_of(model: Any) -> list[SeedGenerator]:
     """Returns the seed generators in the attributes of a model and of its layers, each once."""
     holders = [model, *model._models_within(), *model._layers_of_weights]
-    values = values_within([list(vars(holder).values()) for holder in holders])
-    return list(dict.fromkeys(value for value in values if isinstance(value, SeedGenerator)))
+    return instances_within([vars(holder) for holder in holders], SeedGenerator)
 
 
 def draw_position(model: Any) -> DrawPosition:

@@ -154,13 +154,6 @@ class Stretch(NamedTuple):
     """Samples in a batch; 0 for a single batch that is all of the arrays, as from `of_batch`."""
     batches: int
 
-    @staticmethod
-    def of_batch(arrays: list[Any]) -> Stretch:
-        """Returns a single batch of arrays, which may have different lengths."""
-        batch = StepArrays(arrays)
-        batch.flat = arrays
-        return Stretch(batch, None, 0, 0, 1)
-
     def rows_of(self, number: int, batch: int, count: int) -> Any:
         """Returns the rows of `count` batches, from `batch` on, of array `number` of the structure."""
         array = self.arrays.flat[number]

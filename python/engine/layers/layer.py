@@ -46,6 +46,7 @@ from engine._core_interface.cpp import (
     Program,
     WeightArray,
     build,
+    instances_within,
     new_arrays,
     read_weights,
     write_arrays,
@@ -118,7 +119,7 @@ from engine.layers.recorded_calls import (
     symbols_and_slots,
 )
 from engine.layers.symbols import CallArguments, KerasTensor, called_on, first_call_of, symbols_of
-from engine.layers.variable import Variable, own_variables, variables_in
+from engine.layers.variable import Variable, own_variables
 from engine.layers.weights import (
     IN_TRAINING,
     MOST_WEIGHTS,
@@ -126,6 +127,7 @@ from engine.layers.weights import (
     checked_weights,
     penalty_and_constraint_fields,
 )
+from engine.metrics.metric import Metric
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -351,7 +353,7 @@ class Layer(Part, Leaf, Spec):
 
     def _adopt_variables(self, value: object) -> None:
         """Makes the variables in an attribute weights of this layer, if they belong to none."""
-        for variable in variables_in(value):
+        for variable in instances_within(value, Variable):
             if variable._layer_or_none is None and not variable._is_view:
                 if self._is_in_model:
                     msg = f"layer {self.name!r} is in a model already, so that {variable!r} comes too late: create it in __init__() or build()"
@@ -385,9 +387,7 @@ class Layer(Part, Leaf, Spec):
     @property
     def metrics(self) -> list[Any]:
         """The metrics that are attributes of the layer, or in lists and dicts of them, and those of layers within it."""
-        from engine.metrics.metric import metrics_in
-
-        return list(dict.fromkeys([*metrics_in(vars(self).values()), *metrics_of_layers(self._parts())]))
+        return list(dict.fromkeys([*instances_within(vars(self), Metric), *metrics_of_layers(self._parts())]))
 
     # Weights: creation.
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from engine import tree
 from engine._base.checks import Shape
-from engine._base.containers import values_within
 from engine._base.tensor_like import Tensor, mask_of
+from engine._core_interface.cpp import instances_within
 from engine._tracing.extents import FullShape, full_shape
 from engine._tracing.lazy import trace_for
 from engine._tracing.recordings import Recording, recording, with_both_branches
@@ -265,7 +265,7 @@ def samples_in(structure: Any) -> list[Shape]:
 def parts_in(attributes: Mapping[str, Any], kind: type) -> list[Any]:
     """Returns the objects of a class in the attributes of an object, in lists, tuples and dicts, too; each once."""
     public = [value for name, value in dict(attributes).items() if name not in NO_PARTS]
-    return list({id(value): value for value in values_within(public) if isinstance(value, kind)}.values())
+    return instances_within(public, kind)
 
 
 # Attributes of layers and models in which `parts_in` doesn't search: they hold no layers, or layers that are no parts.

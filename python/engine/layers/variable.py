@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from engine import constraints, initializers, regularizers
 from engine._base.checks import Shape, WrongTypeError, choice, flag, integers, label, only_default
-from engine._base.containers import values_within
 from engine._base.promotion import standard
 from engine._base.spec import auto_name
 from engine._base.tensor_like import StoredArray, open_recorder
@@ -490,8 +489,3 @@ def own_variables(layer: Any, weights: Sequence[WeightSpec], arrays: Sequence[We
     """Returns the variables of a layer: for each description of a weight its values."""
     pairs = zip(weights, arrays, strict=True)
     return [Variable._of(layer, index, weight, array) for index, (weight, array) in enumerate(pairs)]
-
-
-def variables_in(value: object) -> list[Variable]:
-    """Returns the variables in `value`: itself, or those in a list, tuple or dict at any depth."""
-    return [each for each in values_within(value) if isinstance(each, Variable)]

@@ -5,18 +5,17 @@ from __future__ import annotations
 import functools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from typing import Any, ClassVar, TypeGuard, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from engine._base.checks import dtype_of, float32_only, require
-from engine._base.containers import values_within
 from engine._base.registered_objects import overrides
 from engine._base.spec import Registry, Spec, snake_case
 from engine._base.tensor_like import StoredArray, mask_of, tensor_of
-from engine._core_interface.cpp import Float32, accumulate
+from engine._core_interface.cpp import Float32, accumulate, instances_within
 from engine._data.target_forms import masked_weights
 from engine._data.target_shapes import class_indices_like, like_predictions, paired
 from engine._tracing.errors import NeedsValuesError, line_of_user
@@ -99,15 +98,12 @@ class Metric(Spec):
     @property
     def _all_variables(self) -> list[Any]:
         """The variables that the metric has added, and those in its attributes, each once."""
-        listed = [*self._added, *values_within([*vars(self).values()])]
-        stored = [
-            item for item in listed if isinstance(item, StoredArray) and not isinstance(item, StatePart)
-        ]
-        return list({id(item): item for item in stored}.values())
+        stored = instances_within([self._added, vars(self)], StoredArray)  # type: ignore[type-abstract]
+        return [item for item in stored if not isinstance(item, StatePart)]
 
     @property
     def _variables_within(self) -> Iterator[Any]:
-        for metric in metrics_in(vars(self).values()):
+        for metric in instances_within(vars(self), Metric):
             yield from metric.variables
 
     def _masked_weights(self, y_pred: Any, sample_weight: Any) -> Any:
@@ -138,7 +134,7 @@ class Metric(Spec):
         """Resets the state, also that of metrics that are attributes of this one, or in lists and dicts of them."""
         for variable in self._all_variables:
             variable.assign(np.zeros(variable.shape, variable.dtype))
-        for metric in metrics_in(list(vars(self).values())):
+        for metric in instances_within(vars(self), Metric):
             metric.reset_state()
 
     def __call__(self, *args: Any, **options: Any) -> Any:
@@ -441,17 +437,6 @@ class MeanOfRows(CoreMetric):
         """Returns the mean for the state [sum, weight]."""
         total, weight = state.tolist()
         return total / weight if weight else 0.0
-
-
-def metrics_in(values: Iterable[object]) -> Iterator[Metric]:
-    """Yields all metrics in `values`, and in lists, tuples and dicts among them."""
-    return (value for value in values_within(list(values)) if isinstance(value, Metric))
-
-
-def metrics_of(attributes: Mapping[str, Any]) -> list[Metric]:
-    """Returns the metrics in the attributes of an object, in lists and dicts, too; each once."""
-    public = [value for name, value in attributes.items() if not name.startswith("_compile")]
-    return list(dict.fromkeys(metrics_in(public)))
 
 
 def in_core(metric: Metric) -> TypeGuard[CoreMetric]:

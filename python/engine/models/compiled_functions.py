@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, overload
 
 from engine import tree
 from engine._base.tensor_like import open_recorder
-from engine._core_interface.cpp import CallTable
 from engine._tracing.errors import (
     CannotRecordError,
     NeedsValuesError,
@@ -19,10 +18,10 @@ from engine._tracing.errors import (
     name_line_of_function,
     text_with_line,
 )
-from engine._tracing.lazy import of_thread, prepare_for_change
+from engine._tracing.lazy import prepare_for_change
 from engine._tracing.symbolic import current
 from engine._tracing.versions import Versioned
-from engine.models.compiled_steps import CompiledStep, is_array, refused, warn_of_python
+from engine.models.compiled_steps import CompiledStep, is_array, new_call_table, refused, warn_of_python
 
 if TYPE_CHECKING:
     from engine.models.function_forms import AnyLength, VaryingAxes
@@ -46,9 +45,7 @@ class CompiledFunction:
         self.python_function = python_function
         self.refusal: Exception | None = None
         """Why the function runs as it is written; None if it is compiled, or wasn't called yet."""
-        self._calls = CallTable(
-            open_recorder, current, of_thread, prepare_for_change, tree._sorted, _MOST_FORMS
-        )
+        self._calls = new_call_table(_MOST_FORMS)
         self._reduces_retracing = reduce_retracing
         self._forms: dict[Any, None] = {}  # for which it was recorded, as far as a warning needs them
         # By forms without lengths: the shapes for which the function was recorded, the axes of which it was tried to record
@@ -88,7 +85,7 @@ class CompiledFunction:
             return result
         self._calls.add(form, step, step.dependencies.versions_and_states, step.call)
         self._tell_of_forms(given)
-        return step.run_once(form.arrays)
+        return step.call.run(form.arrays)
 
     def explained(self, threads: int) -> str:
         """Returns what the core computes in a call like the last one, for `engine.utils.explain_batch`.

@@ -21,6 +21,7 @@ from engine import tree
 from engine._base.random_state import next_key, related_seed
 from engine._base.tensor_like import Tensor, open_recorder
 from engine._core_interface.cpp import (
+    CallTable,
     ContextValue,
     Float32,
     FunctionSequence,
@@ -33,8 +34,15 @@ from engine._data.index_ranges import IndexRange
 from engine._data.sources import Samples
 from engine._tracing.errors import CannotRecordError, NeedsValuesError, needs_values, text_with_line
 from engine._tracing.extents import Extent, FullShape
-from engine._tracing.lazy import LazyTrace, RecordedArray, Recorder, as_recorded
-from engine._tracing.symbolic import mapped, sequence_like
+from engine._tracing.lazy import (
+    LazyTrace,
+    RecordedArray,
+    Recorder,
+    as_recorded,
+    of_thread,
+    prepare_for_change,
+)
+from engine._tracing.symbolic import current, mapped, sequence_like
 from engine._tracing.trace import Input, OfWeight, Origin, TracedArray
 from engine._tracing.versions import Dependencies, Versioned
 from engine._training.draws import draw_position, drawing_from
@@ -48,8 +56,11 @@ from engine.optimizers.variables import Tracked
 # The most numbers that the functions of a step may return for a stretch, which limits its length.
 _MOST_NUMBERS = 1 << 22
 
-# The number of compiled steps that a model keeps, one for each form of batches.
+# The number of compiled steps that a model keeps for a method, one for each form of batches.
 _MOST_STEPS = 16
+
+LateValue = tuple[Any, ...]
+"""A value that is known after a step, as `StepCall` reads it."""
 
 Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
@@ -90,6 +101,11 @@ class Result:
 
     def __init__(self, what: str, read: Callable[[], Any]) -> None:
         self._what, self.read = what, read
+
+    @property
+    def late_value(self) -> LateValue:
+        """The number as `StepCall` reads it."""
+        return "read", self.read
 
     def _no_values(self, *_: Any) -> Any:
         raise needs_values(self._what, "arithmetic with it")
@@ -328,7 +344,7 @@ class CompiledStep:
         # Whether metrics may get all batches of a stretch at once; one that is called twice in a step must not.
         self._adds_up = len(set(map(id, metrics))) == len(metrics) and all(map(_adds_up, self._metric_calls))
         self.call = self._prepared_call()
-        """What runs the step on one batch, in the core; None where Python has to look at the results."""
+        """Runs the step on one batch, which is a list of arrays that may have different lengths."""
 
     def _stand_in(self, value: Any) -> Any:
         """Returns what stands for a recorded array until the step has run: where its numbers will be. Other values stay."""
@@ -409,11 +425,7 @@ class CompiledStep:
         """The most batches of a stretch, as all results of a stretch are in memory at once."""
         return max(1, _MOST_NUMBERS // max(1, self._numbers_kept))
 
-    def _prepared_call(self) -> StepCall | None:
-        form = _form_of_results(self._logs)
-        distinct = len(self._kept) == len(self._kept_places)
-        if self._metric_calls or form is None or not distinct:
-            return None
+    def _prepared_call(self) -> StepCall:
         return StepCall(
             self._sequence,
             self._read,
@@ -421,15 +433,13 @@ class CompiledStep:
             [segment.draws for segment in self._segments],
             _next_draw,
             [(number, limits.check) for number, limits in self._limits],
-            form,
+            [
+                (metric, method, _late_value(args), _late_value(options))
+                for metric, method, args, options in self._metric_calls
+            ],
+            _late_value(self._logs),
             Tensor,
         )
-
-    def run_once(self, arrays: list[Any]) -> Any:
-        """Runs the step on one batch of arrays, which may have different lengths, and returns what the step returns."""
-        if self.call is not None:
-            return self.call.run(arrays)
-        return _as_tensors(self.run(Stretch.of_batch(arrays)))
 
     def run(self, stretch: Stretch) -> Any:
         """Runs the step on each batch of a stretch, and returns the logs of the last one.
@@ -553,6 +563,11 @@ def _add_all(call: _MetricCall, results: _Results) -> None:
     metric._set_sums(total, float(metric.count) + len(numbers))
 
 
+def new_call_table(most: int) -> CallTable:
+    """Returns a table for what is compiled for forms of arguments, which keeps those `most` forms that came last."""
+    return CallTable(open_recorder, current, of_thread, prepare_for_change, tree._sorted, most)
+
+
 class CompilableStep:
     """A step of a model, which the core runs if it can be compiled.
 
@@ -566,10 +581,13 @@ class CompilableStep:
 
     def __call__(self, batches: ArrayPass, first: int, most: int) -> tuple[int, Any]:
         """Runs the next batches of a pass, as a `Step` does; more than one only if the step is compiled."""
-        compiled = self._compiled_for(batches, first)
+        example = batches.example(first)
+        compiled = self._compiled_for(example)
         if compiled is None:
             return 1, self._in_python(batches.batch(first))
         stretch = batches.stretch(first, min(most, compiled.most_batches))
+        if not stretch.rows:  # the example is the batch
+            return 1, compiled.call.run(tree.flatten(example))
         return stretch.batches, compiled.run(stretch)
 
     def _in_python(self, batch: Any) -> Any:
@@ -589,7 +607,7 @@ class CompilableStep:
             )
         return logs
 
-    def _compiled_for(self, batches: ArrayPass, number: int) -> CompiledStep | None:
+    def _compiled_for(self, batch: Any) -> CompiledStep | None:
         """Returns the step compiled for the form of a batch: its structure, shapes and dtypes.
 
         None with `run_eagerly`, or if the step can't be compiled: then it runs as it is written.
@@ -597,27 +615,24 @@ class CompilableStep:
         model, name = self._model, self._name
         if model._run_eagerly or name in model._eager_steps or open_recorder.get() is not None:
             return None
-        batch = batches.example(number)
-        flat = tree.flatten(batch)
-        form = repr(tree.map_structure(lambda each: getattr(each, "shape", None), batch))
-        key = (name, form, tuple(str(getattr(each, "dtype", "")) for each in flat))
-        compiled: CompiledStep | None = model._compiled_steps.get(key)
-        if compiled is None or not compiled.dependencies.are_unchanged:
-            # All forms of batches draw from where the first one began: so it doesn't matter when they come, as after a backup.
-            now = draw_position(model)
-            began = model._step_draws.setdefault(name, now)
-            try:
-                with nullcontext() if began == now else drawing_from(model, began):
-                    compiled = CompiledStep(getattr(model, name), batch, [model])
-            except Exception as error:
-                if not refused(error):
-                    raise
-                model._eager_steps[name] = error
-                return None
-            model._compiled_steps.pop(key, None)  # so that the last one is the newest
-            while len(model._compiled_steps) >= _MOST_STEPS:
-                del model._compiled_steps[next(iter(model._compiled_steps))]
-            model._compiled_steps[key] = compiled
+        table: CallTable = model._compiled_steps.setdefault(name, new_call_table(_MOST_STEPS))
+        found = table.step_for((batch,), {})
+        if found is not None:
+            known: CompiledStep = found[0]
+            return known
+        # All forms of batches draw from where the first one began: so it doesn't matter when they come, as after a backup.
+        now = draw_position(model)
+        began = model._step_draws.setdefault(name, now)
+        try:
+            with nullcontext() if began == now else drawing_from(model, began):
+                compiled = CompiledStep(getattr(model, name), batch, [model])
+        except Exception as error:
+            if not refused(error):
+                raise
+            model._eager_steps[name] = error
+            return None
+        form, dependencies = table.form((batch,), {}), compiled.dependencies.versions_and_states
+        table.add(form, compiled, dependencies, compiled.call)
         return compiled
 
     def takes(self, samples: Samples) -> bool:
@@ -641,6 +656,11 @@ class _BatchArray(NamedTuple):
 
     number: int
 
+    @property
+    def late_value(self) -> LateValue:
+        """The array as `StepCall` reads it."""
+        return "argument", self.number
+
 
 class _SegmentResult(NamedTuple):
     """Stands for result `number` of a segment until the step has run."""
@@ -649,6 +669,12 @@ class _SegmentResult(NamedTuple):
     number: int
     shape: tuple[int, ...]
     dtype: str
+
+    @property
+    def late_value(self) -> LateValue:
+        """The result as `StepCall` reads it."""
+        dtype = None if self.dtype == "float32" else self.dtype
+        return "result", self.segment, self.number, self.shape, dtype
 
     def of_batch(self, found: Float32, batch: int) -> NDArray[Any]:
         """Returns the result of one batch, where `found` (batches, ...) has those of all."""
@@ -661,6 +687,11 @@ class _MaskedArray(NamedTuple):
 
     array: Any
     mask: Any
+
+    @property
+    def late_value(self) -> LateValue:
+        """The array as `StepCall` reads it."""
+        return "masked", _late_value(self.array), _late_value(self.mask)
 
 
 def _filled(function: Callable[[Any], Any], value: Any) -> Any:
@@ -676,24 +707,18 @@ def _filled(function: Callable[[Any], Any], value: Any) -> Any:
     return value
 
 
-def _form_of_results(value: Any) -> Any:
-    """Returns results of segments, at any depth of lists, tuples and dicts, as `StepCall` reads them; None for others."""
-    if isinstance(value, _SegmentResult):
-        return (*value[:3], None if value.dtype == "float32" else value.dtype)
-    if type(value) is dict:
-        entries = {name: _form_of_results(each) for name, each in value.items()}
-        return None if None in entries.values() else entries
+def _late_value(value: Any) -> LateValue:
+    """Returns a stand-in, or a structure with stand-ins in it, as `StepCall` reads it."""
+    if isinstance(value, (_SegmentResult, _BatchArray, _MaskedArray, Result)):
+        return value.late_value
+    if isinstance(value, dict):
+        return "dict", {key: _late_value(each) for key, each in value.items()}
+    if not isinstance(value, (list, tuple)):
+        return "constant", value
+    parts = [*map(_late_value, value)]
     if type(value) in (list, tuple):
-        parts = [_form_of_results(each) for each in value]
-        return None if None in parts else type(value)(parts)
-    return None
-
-
-def _as_tensors(value: Any) -> Any:
-    """Returns arrays with the methods of tensors, in the structure of the results."""
-    if isinstance(value, np.ndarray):
-        return value.view(Tensor)
-    return tree.map_structure(_as_tensors, value) if isinstance(value, (list, tuple, dict)) else value
+        return type(value).__name__, parts
+    return "made", partial(sequence_like, value), ("list", parts)
 
 
 def _next_draw() -> int:

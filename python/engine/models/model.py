@@ -44,17 +44,18 @@ from engine._base.constructor_arguments import (
     is_plain,
     plain_arguments,
 )
-from engine._base.containers import values_within
 from engine._base.left_out import SaysWhatIsLeftOut
 from engine._base.registered_objects import custom_object_scope
 from engine._base.spec import auto_name, snake_case
 from engine._base.tensor_like import Tensor
 from engine._base.tracebacks import without_engine_frames
 from engine._core_interface.cpp import (
+    CallTable,
     DeviceArray,
     Float32,
     WeightArray,
     get_device,
+    instances_within,
     write_arrays,
 )
 from engine._data.exact_integers import Reading
@@ -104,7 +105,6 @@ from engine.layers.part import Part, is_name_of_library
 from engine.layers.symbols import Call, CallArguments, KerasTensor, called_on, symbols_of
 from engine.layers.variable import Variable
 from engine.metrics import Metric
-from engine.metrics.metric import metrics_of
 from engine.models.added_losses import ends_of
 from engine.models.batches_at_once import BatchForm, form_of_batch, logs_at_once, samples_at_once
 from engine.models.building import (
@@ -117,7 +117,6 @@ from engine.models.building import (
     suits,
 )
 from engine.models.built_graph import BuiltGraph
-from engine.models.compiled_steps import CompiledStep
 from engine.models.diagram import Box, diagram, node_numbers
 from engine.models.execution import CoreExecution, Execution, StepExecution
 from engine.models.first_inputs import build_for_shapes, build_for_symbols
@@ -332,7 +331,7 @@ class Model(Part, SaysWhatIsLeftOut):
         self._uncompiled_optimizer: Optimizer | None = None  # assigned before `compile`
         self._run_eagerly = False
         self._jit_compile, self._steps_per_execution = True, 1
-        self._compiled_steps: dict[Any, CompiledStep] = {}
+        self._compiled_steps: dict[str, CallTable] = {}  # by the names of methods, such as "train_step"
         self._batch_forms: dict[Mode, BatchForm | None] = {}  # of the last batches that took the long way
         self._eager_steps: dict[
             str, Exception | None
@@ -573,8 +572,7 @@ class Model(Part, SaysWhatIsLeftOut):
     def _optimizers(self) -> list[Optimizer]:
         """The optimizer given to `compile`, and those in attributes of the model, for steps of its class."""
         compiled = [] if self._compiled is None else [self._compiled.optimizer]
-        held = values_within([compiled, list(vars(self).values())])
-        return list(dict.fromkeys(each for each in held if isinstance(each, Optimizer)))
+        return instances_within([compiled, vars(self)], Optimizer)
 
     @property
     def loss(self) -> Any:
@@ -591,7 +589,8 @@ class Model(Part, SaysWhatIsLeftOut):
     def metrics(self) -> list[Metric]:
         """The metrics: the mean of the loss, those given to `compile`, then those of the model's attributes and of its layers."""
         compiled = [] if self._compiled is None else self._compiled.all_metrics
-        return list(dict.fromkeys([*compiled, *metrics_of(vars(self)), *metrics_of_layers(self._parts())]))
+        own = instances_within(vars(self), Metric)
+        return list(dict.fromkeys([*compiled, *own, *metrics_of_layers(self._parts())]))
 
     @property
     def metrics_names(self) -> list[str]:

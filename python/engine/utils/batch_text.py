@@ -53,14 +53,14 @@ def explain_batch(model: Any, mode: str = "train", batch_size: int = 32, threads
         return str(model.explained(limit))
     _require_built(model)
     if mode == "train" and model._has_step("train_step"):
-        steps = [step for (name, *_), step in model._compiled_steps.items() if name == "train_step"]
-        if not steps:
+        compiled = model._compiled_steps.get("train_step")
+        if not compiled:
             msg = (
                 "the `train_step` of the model was not compiled yet, or can't be: call fit() or train_on_batch() once before "
                 "explain_batch()"
             )
             raise ValueError(msg)
-        return str(steps[-1].explained(limit))
+        return str(compiled.last.explained(limit))
     if mode != "predict" and not model._require_compiled().is_resolved:
         msg = (
             "the loss or a metric of the model reads class indices or one-hot rows, and the first targets say which: "
