@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <vector>
 
 #include "bindings/convert.h"
@@ -172,6 +173,10 @@ cpu::MetricInputs to_metric_inputs(const py::array& y, int64_t rows, int64_t n, 
   return batch;
 }
 
+bool are_binary(const float* numbers, int64_t count) {
+  return std::all_of(numbers, numbers + count, [](float each) { return each == 0.0f || each == 1.0f; });
+}
+
 /// Copies x (rows, n), contiguous, to padded (rows, ld).
 void copy_rows(const float* x, int64_t rows, int64_t n, float* padded, int64_t ld) {
   for (int64_t b = 0; b < rows; ++b) std::memcpy(padded + b * ld, x + b * n, static_cast<size_t>(n) * sizeof(float));
@@ -180,13 +185,14 @@ void copy_rows(const float* x, int64_t rows, int64_t n, float* padded, int64_t l
 }  // namespace
 
 py::array_t<double> accumulate(const py::dict& metric, const py::array_t<float, kReadable>& y_pred, const py::array& y,
-                               const py::object& sample_weight, const py::object& state, bool binary,
+                               const py::object& sample_weight, const py::object& state, std::optional<bool> binary,
                                const KernelTable& table) {
   MetricSpec spec = to_metric(metric);
   spec.weighted = !sample_weight.is_none();
   if (y_pred.ndim() != 2) fail("`y_pred` must have shape (n, outputs)");
   const int64_t rows = y_pred.shape(0), n = y_pred.shape(1);
-  cpu::MetricInputs batch = to_metric_inputs(y, rows, n, binary);
+  cpu::MetricInputs batch = to_metric_inputs(y, rows, n, binary.value_or(false));
+  if (!binary && batch.form == Target::kDense) batch.binary = are_binary(batch.targets.dense, rows * n);
   require_suitable(spec, n, batch.form);
   py::array_t<float, kReadable> weights;
   if (spec.weighted) {
@@ -336,11 +342,11 @@ py::dict loss_code(const py::dict& loss, int64_t columns) {
 void register_results(py::module_& m) {
   const auto accumulate_here = [](const py::dict& metric, const py::array_t<float, kReadable>& y_pred,
                                   const py::array& y, const py::object& sample_weight, const py::object& state,
-                                  bool binary) {
+                                  std::optional<bool> binary) {
     return accumulate(metric, y_pred, y, sample_weight, state, binary, cpu::kernels());
   };
   m.def("accumulate", accumulate_here, py::arg("metric"), py::arg("y_pred"), py::arg("y"), py::arg("sample_weight"),
-        py::arg("state"), py::arg("binary") = false);
+        py::arg("state"), py::arg("binary") = py::none());
   m.def("row_values", &row_values, py::arg("metric"), py::arg("y_pred"), py::arg("y"), py::arg("binary") = false);
   m.def("activation_code", &activation_code, py::arg("operation"));
   m.def("loss_code", &loss_code, py::arg("loss"), py::arg("columns"));

@@ -214,7 +214,7 @@ def accumulate(
     y: NDArray[np.int32] | Float32,
     sample_weight: Float32 | None,
     state: NDArray[np.float64] | None,
-    binary: bool = False,
+    binary: bool | None = None,
 ) -> NDArray[np.float64]:
     """The state of `metric`, as `Program.compile` takes it, after these samples; it was `state` before, or new.
 
@@ -222,7 +222,7 @@ def accumulate(
         y_pred: (n, outputs), C-contiguous.
         y: int32 (n,) or float32 (n, outputs).
         sample_weight: float32 (n,) or None.
-        binary: whether all of `y` are 0 or 1, which hinges read as -1 or 1.
+        binary: whether all of `y` are 0 or 1, which hinges read as -1 or 1; None finds that out.
     """
 
 def row_values(

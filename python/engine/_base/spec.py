@@ -71,7 +71,7 @@ def clear_session(free_memory: bool = True) -> None:
     _numbers.clear()
 
 
-def _arguments(cls: type) -> Iterator[str]:
+def argument_names(cls: type) -> Iterator[str]:
     """Yields the names of the arguments of `cls`, including those that `**options` passes on to base classes."""
     for owner in cls.__mro__:
         code = getattr(inspect.unwrap(vars(owner).get("__init__", object.__init__)), "__code__", None)
@@ -128,7 +128,7 @@ class Spec(SaysWhatIsLeftOut):
     __signature__ = _Signature()
 
     def __new__(cls, *_: Any, **options: Any) -> Self:
-        accepted = list(_arguments(cls)) if options and not cls._takes_any_argument else list(options)
+        accepted = list(argument_names(cls)) if options and not cls._takes_any_argument else list(options)
         for option in options:
             if option not in accepted and option not in cls._older_arguments:
                 names = listing(dict.fromkeys(accepted))
@@ -140,7 +140,7 @@ class Spec(SaysWhatIsLeftOut):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments from which `from_config` makes an equal object, as plain Python values."""
-        names = [name for name in _arguments(type(self)) if name not in self._unsaved_arguments]
+        names = [name for name in argument_names(type(self)) if name not in self._unsaved_arguments]
         if self._config_may_lack_arguments:
             names = [name for name in names if hasattr(self, name)]
         for name in names:
@@ -155,7 +155,7 @@ class Spec(SaysWhatIsLeftOut):
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Makes an object from a config that `get_config` returned, here or in Keras."""
-        accepted = set(_arguments(cls))
+        accepted = set(argument_names(cls))
         return cls(
             **{
                 name: value

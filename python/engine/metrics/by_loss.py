@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from typing import Any, ClassVar
@@ -10,6 +11,7 @@ import numpy as np
 
 from engine import losses
 from engine._base.checks import LOWEST, choice, flag, integer, real
+from engine._base.spec import argument_names
 from engine._core_interface.cpp import Float32
 from engine.losses.loss import FunctionLoss, last_axis
 from engine.metrics.metric import CoreMetric, MeanOfRows, register
@@ -36,8 +38,21 @@ class LossMetric(MeanOfRows):
 
     def _lower(self) -> dict[str, Any]:
         """Returns one entry of the `metrics` argument of `Program.compile`."""
-        options = {name: value for name, value in self.get_config().items() if name not in {"name", "dtype"}}
-        return self._loss(**options)._lower()
+        options = tuple((name, getattr(self, name)) for name in _options_of(type(self)))
+        return dict(_lowered(self._loss, options))
+
+
+@functools.cache
+def _options_of(kind: type[LossMetric]) -> tuple[str, ...]:
+    """Returns the names of the arguments of a metric that its loss has as well."""
+    left_out = {"name", "dtype", *kind._unsaved_arguments}
+    return tuple(name for name in argument_names(kind) if name not in left_out)
+
+
+@functools.lru_cache(maxsize=128)
+def _lowered(loss: type[FunctionLoss], options: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
+    """Returns a loss with these options as the core reads it."""
+    return loss(**dict(options))._lower()
 
 
 @register("mse", function=losses.mean_squared_error)

@@ -240,12 +240,9 @@ class CoreMetric(Metric, ABC):
                 self._add_by_output(predictions, targets, by_output.reshape(predictions.shape))
                 return
             weights = row_weights(sample_weight, len(predictions), shape)
-        binary = targets.ndim > 1 and bool(np.isin(targets, (0, 1)).all())
         width = predictions.shape[1]
         metric = cast(CoreMetric, self._resolve(targets.ndim == 1, width))
-        self._load_state(
-            accumulate(metric._lower(), predictions, targets, weights, self._state, binary), width
-        )
+        self._load_state(accumulate(metric._lower(), predictions, targets, weights, self._state), width)
 
     def _output_weights(self, weights: Float32, shape: tuple[int, ...]) -> Float32 | None:
         """Returns `weights` in the `shape` of the predictions if there is one for each output, else None."""
@@ -271,9 +268,8 @@ class CoreMetric(Metric, ABC):
     def _add_single_outputs(self, predictions: Float32, targets: Float32, weights: Float32) -> None:
         """Adds a batch as if each output was a row."""
         columns = [array.astype(np.float32).reshape(-1, 1) for array in (predictions, targets, weights)]
-        binary = bool(np.isin(columns[1], (0, 1)).all())
         operation = self._of_single_outputs()
-        state = accumulate(operation, columns[0], columns[1], columns[2].reshape(-1), self._state, binary)
+        state = accumulate(operation, columns[0], columns[1], columns[2].reshape(-1), self._state)
         self._load_state(state, predictions.shape[1])
 
     def _of_single_outputs(self) -> dict[str, Any]:

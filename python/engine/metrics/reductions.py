@@ -21,6 +21,9 @@ def _added_up(
     """Returns the weighted sum of `values` and the sum of the weights; `reduce` makes one value of those of a sample."""
     array = np.asarray(values, np.float64)
     weights = None if sample_weight is None else np.asarray(sample_weight, np.float64)
+    if array.ndim == 0 and (weights is None or weights.ndim == 0):  # quick, as for the loss of a batch
+        weight = 1.0 if weights is None else float(weights)
+        return float(array) * weight, weight
     if weights is not None:
         if weights.ndim == array.ndim + 1 and weights.shape[-1] == 1:
             weights = weights[..., 0]
@@ -58,7 +61,8 @@ class Mean(Metric):
 
     def result(self) -> float:
         """Returns the weighted mean since `reset_state`; 0.0 before the first value."""
-        return Number(self.total / self.count if self.count else 0.0)
+        count = float(self.count)
+        return Number(float(self.total) / count if count else 0.0)
 
     def _set_sums(self, total: float, weight: float) -> None:
         """Sets the state to sums that were added up elsewhere.
@@ -72,8 +76,7 @@ class Mean(Metric):
 
     def _add(self, values: ArrayLike, sample_weight: ArrayLike | None) -> None:
         total, weight = _added_up(values, sample_weight, np.mean)
-        self.total.assign_add(total)
-        self.count.assign_add(weight)
+        self._set_sums(float(self.total) + total, float(self.count) + weight)
 
 
 @register()
