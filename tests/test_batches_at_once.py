@@ -9,7 +9,7 @@ import pytest
 
 import engine as keras
 from engine import layers, optimizers
-from engine.models import model as model_module
+from engine.models.batches_at_once import CoreForm
 
 RNG = np.random.default_rng(5)
 X = RNG.normal(size=(40, 4)).astype(np.float32)
@@ -47,14 +47,14 @@ class Forgetful(dict[Any, Any]):
 def short_ways(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Whether each batch that was tried took the short way."""
     taken = list[bool]()
-    original = model_module.logs_at_once
+    original = CoreForm.run
 
     def noted(*args: Any) -> Any:
-        logs = original(*args)
-        taken.append(logs is not None)
-        return logs
+        done = original(*args)
+        taken.append(done is not None)
+        return done
 
-    monkeypatch.setattr(model_module, "logs_at_once", noted)
+    monkeypatch.setattr(CoreForm, "run", noted)
     return taken
 
 

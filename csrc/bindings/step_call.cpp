@@ -49,6 +49,12 @@ int64_t numbers_in(const py::handle& array) {
   return numbers;
 }
 
+/// Returns a tensor as an array of NumPy's own class.
+py::object plain(const py::object& array) {
+  return array.attr("view")(
+      py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(py::detail::npy_api::get().PyArray_Type_)));
+}
+
 }  // namespace
 
 StepCall::StepCall(std::shared_ptr<const HeldSequence> sequence, std::vector<size_t> read,
@@ -86,27 +92,27 @@ StepCall::StepCall(std::shared_ptr<const HeldSequence> sequence, std::vector<siz
   for (const py::handle& each : after) {
     const auto parts = py::cast<py::tuple>(each);
     if (parts.size() != 4) throw py::value_error("a call has an object, a method, arguments and options");
-    LateValue args = read_value(parts[2]), options = read_value(parts[3]);
+    LateValue args = read_value(parts[2], false), options = read_value(parts[3], false);
     if (args.kind != LateValue::Kind::kTuple || options.kind != LateValue::Kind::kDict) {
       throw py::value_error("the arguments of a call are a tuple, and its options a dict");
     }
     after_.push_back({parts[0], parts[1], std::move(args), std::move(options)});
   }
-  results_ = read_value(results);
+  results_ = read_value(results, true);
 }
 
 /// Reads a value, the first entry of which names its kind.
-LateValue StepCall::read_value(const py::tuple& given) {
+LateValue StepCall::read_value(const py::tuple& given, bool is_result) {
   using Kind = LateValue::Kind;
   const auto name = given[0].cast<std::string>();
   LateValue value{};
   const auto read_parts = [&](Kind kind, const py::iterable& parts) {
     value.kind = kind;
-    for (const py::handle each : parts) value.parts.push_back(read_value(py::cast<py::tuple>(each)));
+    for (const py::handle each : parts) value.parts.push_back(read_value(py::cast<py::tuple>(each), is_result));
   };
   if (name == "result") {
     value = {Kind::kResult, 0, given[3].cast<std::vector<py::ssize_t>>(), given[4], {}, {}};
-    value.number = place_of({given[1].cast<size_t>(), given[2].cast<size_t>(), value.shape});
+    value.number = place_of({given[1].cast<size_t>(), given[2].cast<size_t>(), value.shape, is_result});
   } else if (name == "argument") {
     value = {Kind::kArgument, given[1].cast<size_t>(), {}, {}, {}, {}};
   } else if (name == "read" || name == "constant") {
@@ -144,13 +150,14 @@ size_t StepCall::place_of(const Kept& result) {
   const auto found = std::find_if(kept_.begin(), kept_.end(), same);
   const auto place = static_cast<size_t>(found - kept_.begin());
   if (found == kept_.end()) kept_.push_back(result);
+  kept_[place].is_tensor |= result.is_tensor;
   return place;
 }
 
 /// Returns a new array for a result, which its function writes in this call.
 py::object StepCall::new_result(const Kept& result, FunctionSequence::Calls& calls) const {
   py::object array = empty_array(static_cast<int>(result.shape.size()), result.shape.data(),
-                                 reinterpret_cast<PyTypeObject*>(tensor_.ptr()));
+                                 result.is_tensor ? reinterpret_cast<PyTypeObject*>(tensor_.ptr()) : nullptr);
   calls.kept[result.result] = reinterpret_cast<float*>(proxy(array).data);
   return array;
 }
@@ -159,11 +166,13 @@ py::object StepCall::as_tensor(const py::object& array) const {
   return py::isinstance(array, tensor_) ? array : array.attr("view")(tensor_);
 }
 
-/// Returns a value that is known now. Arrays in results become tensors, and of those in arguments the ones of floats.
+/// Returns a value that is known now. Arrays in results become tensors, as do the batch's arrays of floats in
+/// arguments: steps and methods get them so where they run in Python.
 py::object StepCall::filled(const LateValue& value, const Known& known, bool is_result) const {
   switch (value.kind) {
     case LateValue::Kind::kResult: {
       py::object array = known.results[value.number];
+      if (!is_result && kept_[value.number].is_tensor) array = plain(array);
       if (value.shape != kept_[value.number].shape) array = array.attr("reshape")(value.shape);
       return value.object.is_none() ? array : array.attr("astype")(value.object);
     }

@@ -39,7 +39,7 @@ class StepCall {
   /// sequence the optimizer that steps weights in it, or None, and `draws` whether it draws random numbers; `next_draw`
   /// returns the number of the next draw. `checks` are pairs of the number of an argument and a function that raises
   /// for wrong numbers in it. `after` are calls of methods that follow the step: (object, method, args, options).
-  /// Their arguments, and `results`, are values as `_core.pyi` has them. Arrays of floats have the class `tensor`.
+  /// Their arguments, and `results`, are values as `_core.pyi` has them. Arrays in results have the class `tensor`.
   StepCall(std::shared_ptr<const HeldSequence> sequence, std::vector<size_t> read, const py::sequence& optimizers,
            const std::vector<bool>& draws, py::object next_draw, std::vector<std::pair<size_t, py::object>> checks,
            const py::sequence& after, const py::tuple& results, py::object tensor);
@@ -57,6 +57,7 @@ class StepCall {
   struct Kept {
     size_t function, result;
     std::vector<py::ssize_t> shape;
+    bool is_tensor;  // whether the caller gets it; what methods get is a plain array
   };
   /// An optimizer, and the functions in which it steps.
   struct Stepping {
@@ -74,7 +75,7 @@ class StepCall {
     std::vector<py::object> results;
   };
 
-  LateValue read_value(const py::tuple& given);
+  LateValue read_value(const py::tuple& given, bool is_result);
   size_t place_of(const Kept& result);
   py::object new_result(const Kept& result, FunctionSequence::Calls& calls) const;
   py::object as_tensor(const py::object& array) const;

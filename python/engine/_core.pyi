@@ -420,7 +420,7 @@ class StepCall:
         after: (object, method, args, options) for each method that is called after the step, in order, with values for
             `args`, a tuple, and for `options`, a dict.
         results: the value that a call returns. All of its arrays are tensors.
-        tensor: the class of arrays of floats, a subclass of np.ndarray.
+        tensor: the class of arrays in the results, and of float32 arguments that methods get: a subclass of np.ndarray.
 
     A value that is known after the step is ("result", function, result, shape, dtype), with None for float32;
     ("argument", number); ("read", function), what a function without arguments returns; ("constant", object); ("masked",

@@ -104,7 +104,9 @@ def class_indices_like(y_true: ArrayLike, predictions: NDArray[Any]) -> NDArray[
         msg = f"`y_true` must have shape {samples}, one class index per sample, got {labels.shape}"
         raise ValueError(msg)
     labels = labels.reshape(samples)
-    wrong = ~((labels >= 0) & (labels < classes) & (labels == np.floor(labels)))
+    wrong = ~((labels >= 0) & (labels < classes))
+    if labels.dtype.kind not in "biu":
+        wrong |= labels != np.floor(labels)
     if wrong.any():
         msg = f"`y_true` must hold class indices in [0, {classes}), got {labels[wrong].flat[0]}"
         raise ValueError(msg)

@@ -252,24 +252,40 @@ class StepRunner:
         return as_logs(self.totals)
 
     def logs_of_pass(self) -> Logs:
-        """Returns the results of the metrics, if these are what the steps return; else what the last one has returned.
-
-        A mean that no step has added to is left out: in its place is what the last step returned.
-        """
-        logs, results = self.logs(), self._model.get_metrics_result()
-        if logs.keys() == results.keys():
-            unused = {
-                metric.name
-                for metric in self._model.metrics
-                if isinstance(metric, Mean) and not float(metric.count)
-            }
-            logs |= {name: value for name, value in as_logs(results).items() if name not in unused}
-        return NamedValues(sorted(logs.items()))
+        """Returns the results of the metrics, if these are what the steps return; else what the last one has returned."""
+        return logs_and_names(self._model, self.totals)[0]
 
     def finish(self) -> None:
         """Has the optimizer finish its variables."""
         if self._model.optimizer is not None:
             self._model.optimizer.finalize_variable_values()
+
+
+def logs_and_names(model: ModelWithSteps, returned: Any) -> tuple[Logs, list[str]]:
+    """Returns the logs of a pass, and the names of the results of the metrics, in their order.
+
+    The logs are these results, if the steps return such names, and else what the last step has returned. A mean that no step
+    has added to is left out: in its place is what the last step returned.
+
+    Args:
+        model: the model.
+        returned: what the last step has returned.
+    """
+    logs, results = as_logs(returned), model.get_metrics_result()
+    if logs.keys() == results.keys():
+        others = {name: value for name, value in results.items() if not _is_same(value, logs[name])}
+        if others:
+            unused = {
+                metric.name
+                for metric in model.metrics
+                if isinstance(metric, Mean) and not float(metric.count)
+            }
+            logs |= {name: value for name, value in as_logs(others).items() if name not in unused}
+    return NamedValues(sorted(logs.items())), list(results)
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    return isinstance(one, float) and isinstance(other, float) and one == other
 
 
 def as_logs(logs: Any) -> Logs:
@@ -283,11 +299,13 @@ def as_logs(logs: Any) -> Logs:
     if not isinstance(logs, Mapping):
         msg = f"train_step() and test_step() must return a dict from names to numbers, got {logs!r:.200}"
         raise TypeError(msg)
-    return NamedValues((str(name), _number(value)) for name, value in numbers_of(dict(logs)).items())
+    return NamedValues({str(name): _number(value) for name, value in logs.items()})
 
 
 def _number(value: Any) -> Any:
-    array = np.asarray(value)
+    if isinstance(value, float):
+        return float(value)
+    array = np.asarray(numbers_of(value))
     return float(array) if array.size == 1 else array
 
 

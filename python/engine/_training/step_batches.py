@@ -80,7 +80,7 @@ class StepArrays(Arrays):
     def structure_of(self, function: Callable[[Any], Any]) -> Any:
         """Returns what `function` returns for each of the arrays, in their structure."""
         return tree.map_structure(
-            lambda array: None if array is None else _tensor(function(array)), self.structure
+            lambda array: None if array is None else tensor_from(function(array)), self.structure
         )
 
     @property
@@ -107,7 +107,7 @@ class StepArrays(Arrays):
         """Returns the same samples with other weights."""
         x, y, _ = unpacked_batch(self.structure)
         weights: Any = [
-            None if output.sample_weight is None else _tensor(output.sample_weight) for output in outputs
+            None if output.sample_weight is None else tensor_from(output.sample_weight) for output in outputs
         ]
         if isinstance(y, Mapping):
             weights = dict(zip(y, weights, strict=True))
@@ -323,10 +323,10 @@ def _as_tensors(value: Any, name: str) -> Any:
         lazy = lazy_rows(value, None, name)
         if lazy is not None:
             return lazy
-    return _tensor(any_array(value, name))
+    return tensor_from(any_array(value, name))
 
 
-def _tensor(array: Any) -> Any:
+def tensor_from(array: Any) -> Any:
     """Returns an array of floats as a float32 tensor; others, and lazy rows, as they are."""
     if isinstance(array, LazyRows) or array.dtype.kind != "f":
         return array

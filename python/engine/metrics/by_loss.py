@@ -39,7 +39,7 @@ class LossMetric(MeanOfRows):
     def _lower(self) -> dict[str, Any]:
         """Returns one entry of the `metrics` argument of `Program.compile`."""
         options = tuple((name, getattr(self, name)) for name in _options_of(type(self)))
-        return dict(_lowered(self._loss, options))
+        return dict(_lowered(self._loss, options))  # type: ignore[arg-type] # a class is hashable
 
 
 @functools.cache

@@ -590,6 +590,14 @@ class CompilableStep:
             return 1, compiled.call.run(tree.flatten(example))
         return stretch.batches, compiled.run(stretch)
 
+    def known_for(self, batch: Any) -> tuple[CompiledStep, list[NDArray[Any]]] | None:
+        """Returns the step that was compiled for the form of a batch, and the arrays in the batch; None if none was."""
+        model, name = self._model, self._name
+        table: CallTable | None = model._compiled_steps.get(name)
+        if table is None or model._run_eagerly or name in model._eager_steps:
+            return None
+        return table.step_for((getattr(type(model), name), batch), {})  # a class may get another method
+
     def _in_python(self, batch: Any) -> Any:
         """Runs the step as it is written, and returns its logs. The first time it warns, with the reason."""
         model, name = self._model, self._name
@@ -615,11 +623,9 @@ class CompilableStep:
         model, name = self._model, self._name
         if model._run_eagerly or name in model._eager_steps or open_recorder.get() is not None:
             return None
-        table: CallTable = model._compiled_steps.setdefault(name, new_call_table(_MOST_STEPS))
-        found = table.step_for((batch,), {})
+        found = self.known_for(batch)
         if found is not None:
-            known: CompiledStep = found[0]
-            return known
+            return found[0]
         # All forms of batches draw from where the first one began: so it doesn't matter when they come, as after a backup.
         now = draw_position(model)
         began = model._step_draws.setdefault(name, now)
@@ -631,8 +637,9 @@ class CompilableStep:
                 raise
             model._eager_steps[name] = error
             return None
-        form, dependencies = table.form((batch,), {}), compiled.dependencies.versions_and_states
-        table.add(form, compiled, dependencies, compiled.call)
+        table: CallTable = model._compiled_steps.setdefault(name, new_call_table(_MOST_STEPS))
+        form = table.form((getattr(type(model), name), batch), {})
+        table.add(form, compiled, compiled.dependencies.versions_and_states, compiled.call)
         return compiled
 
     def takes(self, samples: Samples) -> bool:

@@ -128,13 +128,19 @@ class Execution(ABC):
                 model.name, self._compiled, loss, paths=paths, step=step, source=source, weights=weights
             )
 
-    def returned(self, logs: Logs, as_dict: bool) -> Any:
-        """Returns logs as `evaluate` does: as a dict, or in the order of `names`, or the one that there is."""
+    def returned(self, logs: Logs, as_dict: bool, names: Sequence[str] | None = None) -> Any:
+        """Returns logs as `evaluate` does: as a dict, or in the order of `names`, or the one that there is.
+
+        Args:
+            logs: the logs.
+            as_dict: whether to return a dict.
+            names: the attribute of this name, if it is known.
+        """
         if as_dict:
             return logs
         if len(logs) == 1:
             return next(iter(logs.values()))
-        names = [name for name in self.names if name in logs]
+        names = [name for name in (self.names if names is None else names) if name in logs]
         if len(names) < len(logs):
             names += [name for name in logs if name not in names]
         return [logs[name] for name in names]

@@ -106,7 +106,7 @@ from engine.layers.symbols import Call, CallArguments, KerasTensor, called_on, s
 from engine.layers.variable import Variable
 from engine.metrics import Metric
 from engine.models.added_losses import ends_of
-from engine.models.batches_at_once import BatchForm, form_of_batch, logs_at_once, samples_at_once
+from engine.models.batches_at_once import BatchForm, form_of_batch
 from engine.models.building import (
     apply_compiled,
     compiled_for,
@@ -880,12 +880,12 @@ class Model(Part, SaysWhatIsLeftOut):
         with self._lock.held():
             as_dict, plain = _wants_dict(return_dict), sample_weight is None and class_weight is None
             form = self._batch_forms.get("train") if plain else None
-            logs = None if form is None else logs_at_once(self, form, "train", x, y)
-            if logs is not None:
-                execution: Execution = CoreExecution(self)
-                if lost_loss(logs) is not None:
-                    execution.check(samples_at_once(x, y), logs)
-                return execution.returned(logs, as_dict)
+            done = None if form is None else form.run(self, x, y)
+            if form is not None and done is not None:
+                execution: Execution = form.execution(self)
+                if lost_loss(done.logs) is not None:
+                    execution.check(form.samples(self, x, y), done.logs)
+                return execution.returned(done.logs, as_dict, done.names)
             execution = self._execution("train_step")
             samples = execution.batch(x, y, sample_weight, class_weight, trains=True)
             logs = logs_of_batch(execution.runner("train"), samples, "none")
@@ -919,9 +919,9 @@ class Model(Part, SaysWhatIsLeftOut):
         with self._lock.borrowed():
             as_dict, form = _wants_dict(return_dict), self._batch_forms.get("test")
             if form is not None and sample_weight is None:
-                logs = logs_at_once(self, form, "test", x, y)
-                if logs is not None:
-                    return CoreExecution(self).returned(logs, as_dict)
+                done = form.run(self, x, y)
+                if done is not None:
+                    return form.execution(self).returned(done.logs, as_dict, done.names)
             execution = self._execution("test_step")
             samples = execution.batch(x, y, sample_weight, trains=False)
             logs = logs_of_batch(execution.runner("test"), samples, None)
