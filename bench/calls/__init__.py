@@ -21,6 +21,9 @@ WORK = {
     "predict": "the outputs of a network 4-64-64-2, as an array of NumPy",
     "predict_read_only": "the same of rows that can't be written to",
     "train_on_batch": "a step with the mean squared error and SGD by what the library has for it, and the loss as a float",
+    "train_on_labels": "a step of the same network with two classes: crossentropy of int64 labels, SGD, loss and accuracy as floats",
+    "own_step": "a step as in `train_on_batch` that a script writes itself, which also keeps the mean of the loss and the mean "
+    "absolute error, and returns both as floats",
     "update_sgd": "such a step by a function that is compiled, if the library compiles any, without waiting for the loss",
     "update_adam": "the same with Adam",
     "tape": "such a step with SGD by derivatives of code that is not compiled",
@@ -33,6 +36,11 @@ def matrices(rows: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     rng = np.random.default_rng(rows)
     first, second = rng.normal(size=(2, rows, SIDE)).astype(np.float32)
     return first, second
+
+
+def labels(rows: int) -> NDArray[np.int64]:
+    """Returns the classes of the samples: whether their first number is positive."""
+    return (samples(rows)[0][:, 0] > 0).astype(np.int64)
 
 
 def samples(rows: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -6,15 +6,38 @@ from collections.abc import Callable
 from typing import Any
 
 import engine
-from bench.calls import RATES, WIDTHS, matrices, samples
-from engine import layers, ops, optimizers
+from bench.calls import RATES, WIDTHS, labels, matrices, samples
+from engine import layers, losses, metrics, ops, optimizers
 
 RULES = {"sgd": optimizers.SGD, "adam": optimizers.Adam}
 
 
-def network() -> Any:
+class OwnStep(engine.Sequential):
+    """A network with a step of its own, as the guides of Keras have it."""
+
+    def __init__(self, parts: Any) -> None:
+        super().__init__(parts)
+        self.loss_tracker, self.error = metrics.Mean(name="loss"), metrics.MeanAbsoluteError(name="mae")
+
+    @property
+    def metrics(self) -> list[Any]:
+        return [self.loss_tracker, self.error]
+
+    def train_step(self, data: Any) -> Any:
+        x, y = data
+        with engine.GradientTape() as tape:
+            outputs = self(x, training=True)
+            loss = ops.mean(ops.square(outputs - y))
+        weights = self.trainable_variables
+        self.optimizer.apply(tape.gradient(loss, weights), weights)
+        self.loss_tracker.update_state(loss)
+        self.error.update_state(y, outputs)
+        return {metric.name: metric.result() for metric in self.metrics}
+
+
+def network(kind: Any = engine.Sequential) -> Any:
     hidden = [layers.Dense(width, activation="relu") for width in WIDTHS[1:-1]]
-    return engine.Sequential([engine.Input((WIDTHS[0],)), *hidden, layers.Dense(WIDTHS[-1])])
+    return kind([engine.Input((WIDTHS[0],)), *hidden, layers.Dense(WIDTHS[-1])])
 
 
 def compiled(rows: int) -> Callable[[], Any]:
@@ -38,6 +61,19 @@ def train_on_batch(rows: int) -> Callable[[], Any]:
     model, (x, y) = network(), samples(rows)
     model.compile(optimizers.SGD(RATES["sgd"]), "mse")
     return lambda: model.train_on_batch(x, y)
+
+
+def train_on_labels(rows: int) -> Callable[[], Any]:
+    model, (x, _), y = network(), samples(rows), labels(rows)
+    loss = losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizers.SGD(RATES["sgd"]), loss, metrics=["accuracy"])
+    return lambda: model.train_on_batch(x, y)[0]
+
+
+def own_step(rows: int) -> Callable[[], Any]:
+    model, (x, y) = network(OwnStep), samples(rows)
+    model.compile(optimizers.SGD(RATES["sgd"]))
+    return lambda: model.train_on_batch(x, y)[0]
 
 
 def step(rule: str) -> Callable[..., Any]:
@@ -72,6 +108,8 @@ CALLS: dict[str, Callable[[int], Callable[[], Any]]] = {
     "predict": predict,
     "predict_read_only": lambda rows: predict(rows, read_only=True),
     "train_on_batch": train_on_batch,
+    "train_on_labels": train_on_labels,
+    "own_step": own_step,
     "update_sgd": update("sgd"),
     "update_adam": update("adam"),
     "tape": tape,

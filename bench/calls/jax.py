@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bench.calls import RATES, WIDTHS, matrices, samples
+from bench.calls import RATES, WIDTHS, labels, matrices, samples
 
 
 def compiled(rows: int) -> Callable[[], Any]:
@@ -84,11 +84,60 @@ def update(rule: str, reads: bool = False) -> Callable[[int], Callable[[], Any]]
     return prepared
 
 
+def descended(layers: Any, slopes: Any) -> Any:
+    return jax.tree.map(lambda weight, slope: weight - RATES["sgd"] * slope, layers, slopes)
+
+
+def labelled_step(layers: Any, x: Any, y: Any) -> Any:
+    def crossentropy(layers: Any) -> Any:
+        logits = outputs(layers, x)
+        return -jnp.take_along_axis(jax.nn.log_softmax(logits), y[:, None], 1).mean(), logits
+
+    (value, logits), slopes = jax.value_and_grad(crossentropy, has_aux=True)(layers)
+    return descended(layers, slopes), (value, (logits.argmax(1) == y).mean())
+
+
+def measured_step(layers: Any, x: Any, y: Any) -> Any:
+    def squares(layers: Any) -> Any:
+        found = outputs(layers, x)
+        return jnp.mean((found - y) ** 2), found
+
+    (value, found), slopes = jax.value_and_grad(squares, has_aux=True)(layers)
+    return descended(layers, slopes), (value, jnp.abs(found - y).mean())
+
+
+def train_on_labels(rows: int) -> Callable[[], Any]:
+    layers, (x, _), y = weights(), samples(rows), labels(rows).astype(np.int32)
+    function = jax.jit(labelled_step, donate_argnums=0)
+
+    def step() -> Any:
+        nonlocal layers
+        layers, found = function(layers, x, y)
+        value, _ = map(float, jax.device_get(found))
+        return value
+
+    return step
+
+
+def own_step(rows: int) -> Callable[[], Any]:
+    layers, (x, y), function = weights(), samples(rows), jax.jit(measured_step, donate_argnums=0)
+
+    def step() -> Any:
+        nonlocal layers
+        layers, found = function(layers, x, y)
+        value, _ = map(float, jax.device_get(found))  # the means over a batch are those of its metrics
+        return value
+
+    return step
+
+
 CALLS: dict[str, Callable[[int], Callable[[], Any]]] = {
     "compiled": compiled,
     "eager": eager,
     "predict": predict,
     "train_on_batch": update("sgd", reads=True),
+    "train_on_labels": train_on_labels,
+    "own_step": own_step,
     "update_sgd": update("sgd"),
     "update_adam": update("adam"),
 }

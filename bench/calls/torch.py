@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from bench.calls import RATES, WIDTHS, matrices, samples
+from bench.calls import RATES, WIDTHS, labels, matrices, samples
 
 RULES: dict[str, Any] = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
 
@@ -54,10 +54,46 @@ def update(rule: str, reads: bool = False) -> Callable[[int], Callable[[], Any]]
     return prepared
 
 
+def train_on_labels(rows: int) -> Callable[[], Any]:
+    model, (x, _), y = network(), samples(rows), labels(rows)
+    optimizer = RULES["sgd"](model.parameters(), RATES["sgd"])
+
+    def step() -> Any:
+        classes = torch.from_numpy(y)
+        optimizer.zero_grad()
+        logits = model(torch.from_numpy(x))
+        loss = functional.cross_entropy(logits, classes)
+        loss.backward()
+        optimizer.step()
+        _ = (logits.detach().argmax(1) == classes).float().mean().item()
+        return loss.item()
+
+    return step
+
+
+def own_step(rows: int) -> Callable[[], Any]:
+    model, (x, y) = network(), samples(rows)
+    optimizer = RULES["sgd"](model.parameters(), RATES["sgd"])
+
+    def step() -> Any:
+        targets = torch.from_numpy(y)
+        optimizer.zero_grad()
+        found = model(torch.from_numpy(x))
+        loss = functional.mse_loss(found, targets)
+        loss.backward()
+        optimizer.step()
+        _ = functional.l1_loss(found.detach(), targets).item()  # the mean over a batch is that of its metric
+        return loss.item()
+
+    return step
+
+
 CALLS: dict[str, Callable[[int], Callable[[], Any]]] = {
     "eager": eager,
     "predict": predict,
     "train_on_batch": update("sgd", reads=True),
+    "train_on_labels": train_on_labels,
+    "own_step": own_step,
     "update_sgd": update("sgd"),
     "update_adam": update("adam"),
     "tape": update("sgd"),

@@ -527,12 +527,10 @@ class Compiled:
         """The mean of the loss."""
         return self._loss_metrics[0]
 
-    def name_of(self, metric: metrics.Metric) -> str:
-        """Returns the name of a metric in logs."""
-        for name, other in zip(self.names, self.all_metrics, strict=True):
-            if other is metric:
-                return name
-        return metric.name
+    @property
+    def names_by_metric(self) -> dict[metrics.Metric, str]:
+        """The name of each metric in logs; of one that was given twice the first."""
+        return dict(zip(reversed(self.all_metrics), reversed(self.names), strict=True))
 
     @property
     def all_metrics(self) -> list[metrics.Metric]:

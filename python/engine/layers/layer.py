@@ -387,7 +387,7 @@ class Layer(Part, Leaf, Spec):
     @property
     def metrics(self) -> list[Any]:
         """The metrics that are attributes of the layer, or in lists and dicts of them, and those of layers within it."""
-        return list(dict.fromkeys([*instances_within(vars(self), Metric), *metrics_of_layers(self._parts())]))
+        return instances_within([vars(self), *holders_of_metrics(self._parts())], Metric)
 
     # Weights: creation.
 
@@ -1580,10 +1580,20 @@ class Layer(Part, Leaf, Spec):
         return super()._trains_by_default if default is None else default
 
 
-def metrics_of_layers(parts: Iterable[Part]) -> Iterator[Any]:
-    """Yields the metrics of layers, at any depth. What models within were compiled with counts only when they train."""
+def holders_of_metrics(parts: Iterable[Part]) -> list[Any]:
+    """Returns what holds the metrics of layers, at any depth: the attributes of each, or the `metrics` of a user's class.
+
+    What models within were compiled with counts only when they train.
+    """
+    found = list[Any]()
     for part in parts:
-        yield from part.metrics if isinstance(part, Layer) else metrics_of_layers(part._parts())
+        if isinstance(part, Layer) and type(part).metrics is not Layer.metrics:
+            found.append(list(part.metrics))
+            continue
+        if isinstance(part, Layer):
+            found.append(vars(part))
+        found += holders_of_metrics(part._parts())
+    return found
 
 
 def _as_user_tensor(value: Any) -> Any:

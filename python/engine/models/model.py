@@ -99,7 +99,7 @@ from engine.dtype_policies import get as policy_of
 from engine.layers import InputLayer, Layer
 from engine.layers.call_arguments import accepts, training_of
 from engine.layers.input_spec import InputSpec
-from engine.layers.layer import metrics_of_layers
+from engine.layers.layer import holders_of_metrics
 from engine.layers.operation import OperationPart
 from engine.layers.part import Part, is_name_of_library
 from engine.layers.symbols import Call, CallArguments, KerasTensor, called_on, symbols_of
@@ -589,8 +589,7 @@ class Model(Part, SaysWhatIsLeftOut):
     def metrics(self) -> list[Metric]:
         """The metrics: the mean of the loss, those given to `compile`, then those of the model's attributes and of its layers."""
         compiled = [] if self._compiled is None else self._compiled.all_metrics
-        own = instances_within(vars(self), Metric)
-        return list(dict.fromkeys([*compiled, *own, *metrics_of_layers(self._parts())]))
+        return instances_within([compiled, vars(self), *holders_of_metrics(self._parts())], Metric)
 
     @property
     def metrics_names(self) -> list[str]:
@@ -600,8 +599,9 @@ class Model(Part, SaysWhatIsLeftOut):
     def get_metrics_result(self) -> dict[str, Any]:
         """Returns a dict from the name of each metric to its value in the last pass."""
         found: dict[str, Any] = {}
+        names = {} if self._compiled is None else self._compiled.names_by_metric
         for metric in self.metrics:
-            name = metric.name if self._compiled is None else self._compiled.name_of(metric)
+            name = names.get(metric, metric.name)
             result = metric.result()
             if isinstance(result, Mapping):
                 found.update(result)
