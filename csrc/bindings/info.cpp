@@ -30,12 +30,12 @@ py::dict build_info() {
   return info;
 }
 
-void set_threads(int n) {
+int known_threads(int n) {
   if (n < 0 || n > cpu::kMaxThreads) {
     throw py::value_error("`n` must lie in 1 ... " + std::to_string(cpu::kMaxThreads) +
                           ", or be 0 for the machine's own number; got " + std::to_string(n));
   }
-  cpu::set_threads(n);
+  return n;
 }
 
 int64_t first_nonfinite_row(const py::array& x) {
@@ -48,7 +48,8 @@ int64_t first_nonfinite_row(const py::array& x) {
 
 void register_info(py::module_& m) {
   m.def("build_info", &build_info);
-  m.def("set_threads", &set_threads, py::arg("n"));
+  m.def("set_threads", [](int n) { cpu::set_threads(known_threads(n)); }, py::arg("n"));
+  m.def("set_threads_here", [](int n) { return cpu::set_threads_here(known_threads(n)); }, py::arg("n"));
   m.def("get_threads", [] { return cpu::device().threads(); });
   // Whoever is changing weights may want the GIL before it ends.
   m.def("begin_fork", &begin_fork, py::call_guard<Unlocked>());

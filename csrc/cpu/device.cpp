@@ -49,18 +49,18 @@ class CpuDevice final : public Device {
   bool predict_here(const Executable& executable, const RunArguments& arguments) override;
   SparseRows sparse_rows(const DatasetView& data, float scale) const;
   int64_t first_nonfinite_row(const DatasetView& data) const;
-  int threads() const override {
-    const int asked = threads_.load(std::memory_order_relaxed);
-    return asked > 0 && has_openmp() ? asked : available_threads();
-  }
+  int threads() const override { return asked_threads() > 0 && has_openmp() ? asked_threads() : available_threads(); }
   int useful_threads(const graph::Graph& graph, int64_t rows) const override {
     return threads_for_batch(graph, rows, std::numeric_limits<int>::max());
   }
   void set_threads(int n) { threads_.store(n, std::memory_order_relaxed); }
+  int set_threads_here(int n) { return std::exchange(threads_here, n); }
 
  private:
   /// The threads that read all rows once.
   int threads_to_read(const DatasetView& data) const;
+  /// What the calling thread or, where it has asked for none, the process has asked for; 0 for none.
+  int asked_threads() const { return threads_here > 0 ? threads_here : threads_.load(std::memory_order_relaxed); }
 
   /// What became of a stretch of batches.
   struct Outcome {
@@ -75,7 +75,10 @@ class CpuDevice final : public Device {
 
   const KernelTable& kernels_;
   std::atomic<int> threads_{0};
+  static thread_local int threads_here;
 };
+
+thread_local int CpuDevice::threads_here = 0;
 
 int64_t CpuDevice::memory_of(const Variable& variable) const {
   // Another thread may be writing the beginning of what lies behind it.
@@ -110,7 +113,7 @@ ThreadPolicy* policy_of(const RunArguments& arguments, bool user_chose_threads) 
 int64_t CpuDevice::run(const Executable& executable, const RunArguments& arguments, int64_t begin, int64_t end,
                        const std::function<bool()>& keep_going) {
   const Schedule& schedule = schedule_of(executable);
-  const bool user_chose_threads = threads_.load(std::memory_order_relaxed) > 0;
+  const bool user_chose_threads = asked_threads() > 0;
   ThreadPolicy* const policy = schedule.threads() > 1 ? policy_of(arguments, user_chose_threads) : nullptr;
   if (!policy) {
     return run_stretch({schedule.threads(), Duration::max()}, schedule, arguments, begin, end, keep_going).cursor;
@@ -314,6 +317,8 @@ CpuDevice& the_device() {
 Device& device() { return the_device(); }
 
 void set_threads(int n) { the_device().set_threads(n); }
+
+int set_threads_here(int n) { return the_device().set_threads_here(n); }
 
 SparseRows sparse_rows(const DatasetView& data, float scale) { return the_device().sparse_rows(data, scale); }
 

@@ -10,6 +10,9 @@ Device& device();
 /// Makes its next runs use so many threads; 0 goes back to as many as the machine allows this process.
 void set_threads(int n);
 
+/// The same for the runs of the calling thread alone; 0 goes back to the number of the process. Returns the former number.
+int set_threads_here(int n);
+
 /// Records of the non-zero numbers of all rows, times `scale`; of kind kNone where they would not pay.
 SparseRows sparse_rows(const DatasetView& data, float scale);
 

@@ -98,6 +98,9 @@ def set_cuda_library_candidates(files: Sequence[str]) -> None:
 def set_threads(n: int) -> None:
     """Use `n` >= 1 threads in every later run; 0 goes back to the affinity mask / OMP_NUM_THREADS."""
 
+def set_threads_here(n: int) -> int:
+    """The same for the calling thread alone; 0 goes back to the number of the process. Returns the former number."""
+
 def get_threads() -> int: ...
 def compute_arrays_by(functions: Callable[[ArrayStep], None]) -> None:
     """Says what computes the operations of kind "host" from now on, in all programs."""

@@ -43,6 +43,7 @@ __all__ = [
     "set_max_epochs",
     "set_max_steps_per_epoch",
     "set_threads",
+    "threads",
 ]
 
 
@@ -66,6 +67,28 @@ def set_threads(n: int | None) -> None:
 def get_threads() -> int:
     """Returns the number of threads."""
     return cpp.get_threads()
+
+
+@contextmanager
+def threads(n: int) -> Iterator[None]:
+    """Sets the number of threads on which the calls of this thread compute in a `with` block.
+
+    Other Python threads keep theirs, so that each of several can train a model of its own on one core.
+
+    Example:
+        >>> import engine as keras
+        >>> with keras.config.threads(1):
+        ...     keras.config.get_threads()
+        1
+
+    Args:
+        n: number of threads, at least 1.
+    """
+    former = cpp.set_threads_here(integer(n, "n", 1))
+    try:
+        yield
+    finally:
+        cpp.set_threads_here(former)
 
 
 def set_device(name: str) -> None:

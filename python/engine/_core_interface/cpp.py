@@ -69,6 +69,7 @@ permutation = _core.permutation
 read_arrays = _core.read_arrays
 row_values = _core.row_values
 set_threads = _core.set_threads
+set_threads_here = _core.set_threads_here
 side_by_side_on_device = _core.side_by_side_on_device
 truncated_normal = _core.truncated_normal
 uniform = _core.uniform
