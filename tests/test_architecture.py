@@ -52,7 +52,7 @@ LAYERS = [
     {"saving"},
     {"_training", "export"},
     {"models"},
-    {"array_api", "backend", "distillation"},
+    {"_many", "array_api", "backend", "distillation"},
     {"sklearn"},
     {"wrappers"},
     {"_keras2"},

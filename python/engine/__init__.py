@@ -50,6 +50,8 @@ if TYPE_CHECKING:
         tree,
     )
     from engine._gradients.vectorization import vmap
+    from engine._many.arguments import each
+    from engine._many.fit_many import fit_many
 
 __all__ = [
     "DTypePolicy",
@@ -79,6 +81,8 @@ __all__ = [
     "device",
     "distillation",
     "dtype_policies",
+    "each",
+    "fit_many",
     "function",
     "grad",
     "initializers",
@@ -109,7 +113,9 @@ __getattr__ = on_first_use(
     backend="backend",
     datasets="datasets",
     distillation="distillation",
+    each="_many.arguments",
     export="export",
+    fit_many="_many.fit_many",
     mixed_precision="mixed_precision",
     ops="ops",
     plots="plots",

@@ -209,20 +209,22 @@ class Progbar:
 
 
 class Progress:
-    """The progress of `fit`, `evaluate` or `predict`, with a new bar for each epoch. Leaving its context ends its line.
+    """The progress of `fit`, `evaluate`, `predict` or `fit_many`, with a new bar for each epoch. Leaving its context ends its line.
 
     Args:
         verbose: 0 prints nothing, 1 a bar, 2 one line at the end. "auto" is 1 on a terminal and in a notebook, and 2
             elsewhere. (Keras would fill log files with its bar.)
         steps: number of steps in an epoch; None if it is unknown.
         patience: seconds before anything is printed, if `verbose` is "auto".
+        unit: the noun for a step.
     """
 
-    def __init__(self, verbose: object, steps: int | None, patience: float = 0.0) -> None:
+    def __init__(self, verbose: object, steps: int | None, patience: float = 0.0, unit: str = "step") -> None:
         require_verbose(verbose)
         self._verbose = _automatic_verbosity() if verbose == "auto" else int(verbose)  # type: ignore[call-overload] # checked
         self.steps = steps
         self._patience = patience if verbose == "auto" else 0.0
+        self._unit = unit
         self._begin()
 
     @property
@@ -259,7 +261,7 @@ class Progress:
 
     def _begin(self) -> None:
         self._start = time.time()
-        self._bar = Progbar(self.steps, verbose=self._verbose, stateless_metrics=())
+        self._bar = Progbar(self.steps, verbose=self._verbose, stateless_metrics=(), unit_name=self._unit)
 
     def _waiting(self) -> bool:
         return self._patience > 0 and time.time() - self._start < self._patience

@@ -55,6 +55,10 @@ class BackupAndRestore(Callback):
         self.delete_checkpoint = flag(delete_checkpoint, "delete_checkpoint")
         self._epoch, self._seen = 0, 0
 
+    @property
+    def _writes_to(self) -> object:
+        return self.backup_dir
+
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Restores the backup, if there is one."""
         self._seen, recovery = 0, self.model._current_recovery

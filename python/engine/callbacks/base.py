@@ -36,6 +36,11 @@ class Callback:
     _calls_functions: ClassVar[bool] = False
     """Whether hooks call functions that the user gave."""
 
+    @property
+    def _writes_to(self) -> object:
+        """The file or folder that this callback writes; None if there is none."""
+        return None
+
     def _require_state(self, state: Mapping[str, Any]) -> None:
         """Raises TypeError or ValueError if `state`, the values of the attributes in `_backed_up` by name, is impossible."""
 

@@ -77,6 +77,10 @@ class ModelCheckpoint(MonitorCallback):
             raise ValueError(msg)
         self._epoch, self._seen, self._last_batch = 0, 0, -1
 
+    @property
+    def _writes_to(self) -> object:
+        return self.filepath
+
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Stores the number of the epoch."""
         self._epoch = epoch

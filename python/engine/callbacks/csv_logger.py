@@ -38,6 +38,10 @@ class CSVLogger(Callback):
         self._file: TextIO | None = None
         self._writer: csv.DictWriter[str] | None = None
 
+    @property
+    def _writes_to(self) -> object:
+        return self.filename
+
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Opens the file."""
         self._close()

@@ -86,6 +86,10 @@ class TensorBoard(Callback, SaysWhatIsLeftOut):
         self._trace: list[dict[str, Any]] = []
         self._sees_batches = self.update_freq != "epoch" or bool(self._profiled)
 
+    @property
+    def _writes_to(self) -> object:
+        return self.log_dir
+
     def set_model(self, model: Any) -> None:
         """Starts new files."""
         super().set_model(model)

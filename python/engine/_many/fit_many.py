@@ -1,0 +1,247 @@
+"""`fit_many`, which trains many models at once."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, cast
+
+from engine._base.checks import integer, with_noun
+from engine._base.random_state import next_seed
+from engine._base.tracebacks import without_engine_frames
+from engine._many.arguments import (
+    callbacks_per_model,
+    data_per_model,
+    each,
+    one_per_model,
+    rows_per_model,
+)
+from engine._many.pool import Pool
+from engine._many.results import FitManyInterrupt, FitResult, FitResults
+from engine._many.training import Training
+from engine._printing.progress import Progress
+from engine.models import Model
+
+
+@without_engine_frames
+def fit_many(  # noqa: PLR0917 # the signature of `fit`
+    models: Iterable[Model | Callable[[], Model]],
+    x: Any = None,
+    y: Any = None,
+    batch_size: Any = None,
+    epochs: Any = 1,
+    verbose: int | str = "auto",
+    callbacks: Any = None,
+    validation_split: Any = 0.0,
+    validation_data: Any = None,
+    shuffle: Any = True,
+    class_weight: Any = None,
+    sample_weight: Any = None,
+    initial_epoch: Any = 0,
+    steps_per_epoch: Any = None,
+    validation_steps: Any = None,
+    validation_batch_size: Any = None,
+    validation_freq: Any = 1,
+    *,
+    target: Any = None,
+    time_budget: Any = None,
+    stratify: Any = False,
+    rows: Any = None,
+    validation_rows: Any = None,
+    seeds: Iterable[int] | None = None,
+    monitor: str | None = None,
+    memory_limit: int | None = None,
+) -> FitResults:
+    """Trains many models at once, each to the same bits as if it were trained alone.
+
+    While there are more models than threads (`keras.config.set_threads`), each is trained on one thread; the last ones share
+    all threads. So small models, for which several threads don't pay, are trained on all cores.
+
+    The arguments of `fit` have the same names and meanings. Each is one value for all models or, in `keras.each([...])`, one
+    value for each. For an argument of which `fit` takes no list, such as `epochs`, a plain list does the same.
+
+    Example:
+        >>> import numpy as np
+        >>> import engine as keras
+        >>> x = np.random.default_rng(0).normal(size=(100, 4))
+        >>> y = x.sum(axis=1) > 0
+        >>> def with_units(units):
+        ...     def build():
+        ...         model = keras.Sequential(
+        ...             [
+        ...                 keras.Input((4,)),
+        ...                 keras.layers.Dense(units, "relu"),
+        ...                 keras.layers.Dense(1, "sigmoid"),
+        ...             ]
+        ...         )
+        ...         model.compile("adam", "binary_crossentropy", metrics=["accuracy"])
+        ...         return model
+        ...     return build
+        >>> results = keras.fit_many(
+        ...     [with_units(2), with_units(8), with_units(32)], x, y, epochs=[30, 20, 10], seeds=[1, 2, 3],
+        ...     validation_split=0.2, monitor="val_accuracy", verbose=0,
+        ... )
+        >>> [len(history["loss"]) for history in results.histories]
+        [30, 20, 10]
+        >>> best = results.best.model
+
+    Args:
+        models: compiled models, or functions without arguments that return one. A function is called when its turn has come,
+            with the model's seed, so that only the models in training fill the memory of optimizers.
+        x: as for `fit`. Data for all models are held once; a source of batches can't be shared.
+        y: as for `fit`, like all arguments without a text here.
+        batch_size: see `fit`.
+        epochs: see `fit`.
+        verbose: 0 prints nothing, 1 one bar for all models: how many have ended, the best value of `monitor`, how many have
+            failed, and the time left; 2 only its last line. "auto" is 1 on a terminal, otherwise 2.
+        callbacks: a list of callbacks, of which each model gets copies, or a list with one list for each model.
+        validation_split: see `fit`.
+        validation_data: see `fit`.
+        shuffle: see `fit`.
+        class_weight: see `fit`.
+        sample_weight: see `fit`.
+        initial_epoch: see `fit`.
+        steps_per_epoch: see `fit`.
+        validation_steps: see `fit`.
+        validation_batch_size: see `fit`.
+        validation_freq: see `fit`.
+        target: see `fit`.
+        time_budget: see `fit`; the seconds of each model.
+        stratify: see `fit`.
+        rows: the samples on which a model is trained, such as those of a fold: an array of indices or a mask for all models,
+            or a list of them, one for each. None takes all. They select from `x`, `y` and `sample_weight`.
+        validation_rows: the samples of `x`, `y` and `sample_weight` on which a model is validated, in the same form.
+        seeds: the seed of each model's random numbers, in [0, 2**32). `fit_many([model], ..., seeds=[seed])` is
+            `set_random_seed(seed)` and `model.fit(...)` to the bit, or, for a function, `set_random_seed(seed)`, the call of
+            the function, and `fit`. None draws them from the random state of the process; each result has its seed. Python's
+            `random` and NumPy's global generator are not seeded, as all threads share them.
+        monitor: the name in the logs by which models are compared; default "val_loss", or "loss" without validation.
+        memory_limit: bytes that the weights, optimizers and selected samples of the models in training may fill together;
+            where they would not, fewer models train at a time. None is half of the machine's memory.
+
+    Returns:
+        The results, one for each model in the order given, each with its model, `History`, seed, seconds, and the error
+        that has ended it, if one has. A model fails alone: an exception, such as that of a callback, or a loss that is NaN
+        or infinite, ends it, and the others go on. A warning says how many failed.
+
+    Raises:
+        ValueError, TypeError: if arguments have the wrong form; or the first error, if all models have failed before their
+            first epoch.
+        FitManyInterrupt: a KeyboardInterrupt whose `results` keep what is done, if the user interrupts the training.
+    """
+    given = list(models)
+    count = len(given)
+    if not given:
+        raise ValueError("`models` must have one model at least")
+    _require_own_layers(given)
+    of_fit: dict[str, list[Any]] = {
+        name: one_per_model(value, name, count, lists=name not in _LISTS_OF_FIT)
+        for name, value in {
+            "batch_size": batch_size,
+            "epochs": epochs,
+            "validation_split": validation_split,
+            "shuffle": shuffle,
+            "class_weight": class_weight,
+            "initial_epoch": initial_epoch,
+            "steps_per_epoch": steps_per_epoch,
+            "validation_steps": validation_steps,
+            "validation_batch_size": validation_batch_size,
+            "validation_freq": validation_freq,
+            "target": target,
+            "time_budget": time_budget,
+            "stratify": stratify,
+        }.items()
+    }
+    for name, value in (
+        ("x", x),
+        ("y", y),
+        ("sample_weight", sample_weight),
+        ("validation_data", validation_data),
+    ):
+        of_fit[name] = data_per_model(value, name, count)
+    of_fit["callbacks"] = callbacks_per_model(callbacks, count)
+    selected = rows_per_model(rows, "rows", count)
+    held_out = rows_per_model(validation_rows, "validation_rows", count)
+    if validation_rows is not None and validation_data is not None:
+        raise ValueError("`validation_rows` and `validation_data` are both given: pass one of them")
+    if seeds is None:
+        seeds = [next_seed() >> 31 for _ in given]
+    seeds = [integer(seed, "seeds", 0, 2**32 - 1) for seed in one_per_model(each(seeds), "seeds", count)]
+    limit = None if memory_limit is None else integer(memory_limit, "memory_limit", 1)
+    trainings = [
+        Training(
+            number,
+            given[number],
+            seeds[number],
+            {name: values[number] for name, values in of_fit.items()},
+            rows=selected[number],
+            validation_rows=held_out[number],
+        )
+        for number in range(count)
+    ]
+    validates = any(training.validates for training in trainings)
+    return _trained(trainings, verbose, monitor or ("val_loss" if validates else "loss"), limit)
+
+
+# The arguments of which `fit` itself takes a list for one model.
+_LISTS_OF_FIT = ("class_weight", "validation_freq")
+
+
+def _require_own_layers(models: Sequence[Any]) -> None:
+    """Raises an error for what is neither a model nor a function, and for models that would train each other's weights."""
+    owners: dict[int, int] = {}
+    for number, model in enumerate(models):
+        if not isinstance(model, Model):
+            if not callable(model) or isinstance(model, type):
+                msg = f"`models` must hold models, or functions that return one, got {model!r}"
+                raise TypeError(msg)
+            continue
+        for part in (*(layer for layer in model._leaves if layer.weights), *model._optimizers):
+            other = owners.setdefault(id(part), number)
+            if other != number:
+                msg = (
+                    f"models {other} and {number} share {part!r}: they can't be trained at once, as each would change the other. Give "
+                    "each its own: keras.models.clone_model(model)"
+                )
+                raise ValueError(msg)
+
+
+def _trained(
+    trainings: Sequence[Training], verbose: int | str, monitor: str, memory_limit: int | None
+) -> FitResults:
+    """Runs the trainings, shows their progress, and returns their results."""
+    pool = Pool(trainings, memory_limit)
+    results = FitResults([training.not_begun() for training in trainings], monitor)
+    ended = 0
+
+    def end(number: int, result: FitResult) -> None:
+        nonlocal ended
+        ended += 1
+        results._set(number, result)
+        progress.update(ended, results._summary())
+
+    with Progress(verbose, len(trainings), unit="model") as progress:
+        progress.restart()
+        try:
+            pool.run(end)
+        except KeyboardInterrupt:
+            message = f"interrupted after {ended} of {with_noun(len(trainings), 'model')}: `results` of this exception keeps them"
+            raise FitManyInterrupt(message, results) from None
+        progress.finish(results._summary(), ended)
+    _warn_of_failures(results)
+    return results
+
+
+def _warn_of_failures(results: FitResults) -> None:
+    """Warns of models that have failed, or raises the first error if none has run an epoch."""
+    failed = results.failed
+    if not failed:
+        return
+    first = failed[0]
+    if len(failed) == len(results) and not any(result.epochs for result in results):
+        raise cast("BaseException", first.error)
+    warnings.warn(
+        f"{len(failed)} of {with_noun(len(results), 'model')} failed; the first is model {first.number}: "
+        f"{type(first.error).__name__}: {first.error}",
+        stacklevel=4,
+    )
