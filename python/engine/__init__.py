@@ -52,10 +52,12 @@ if TYPE_CHECKING:
     from engine._gradients.vectorization import vmap
     from engine._many.arguments import each
     from engine._many.fit_many import fit_many
+    from engine.models.ensemble import Ensemble
 
 __all__ = [
     "DTypePolicy",
     "DeviceArray",
+    "Ensemble",
     "FloatDTypePolicy",
     "GradientTape",
     "Initializer",
@@ -109,6 +111,7 @@ __all__ = [
 # Few programs need these; `plots`, `sklearn` and `wrappers` need extras, so they are no names of `__all__`.
 __getattr__ = on_first_use(
     __name__,
+    Ensemble="models.ensemble",
     array_api="array_api",
     backend="backend",
     datasets="datasets",

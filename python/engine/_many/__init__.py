@@ -1,1 +1,1 @@
-"""Many models at once: their training on several cores, and ensembles of them."""
+"""The training of many models at once."""

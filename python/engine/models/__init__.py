@@ -32,6 +32,7 @@ Data, training and predictions:
 What others see of a model:
 
 - `diagram` and `summary`: the layers as plots and summaries list them;
+- `ensemble`: several models as one;
 - `exporting`: files in other formats; `after_values`: the part of a model that exports can write, behind lookups of strings.
 """
 
@@ -45,12 +46,26 @@ from engine.models.model import Functional, Model
 from engine.models.sequential import Sequential
 
 if TYPE_CHECKING:
+    from engine.models.ensemble import Ensemble
     from engine.saving import load_model, model_from_json, save_model
 
-__all__ = ["Functional", "Model", "Sequential", "clone_model", "load_model", "model_from_json", "save_model"]
+__all__ = [
+    "Ensemble",
+    "Functional",
+    "Model",
+    "Sequential",
+    "clone_model",
+    "load_model",
+    "model_from_json",
+    "save_model",
+]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "Ensemble":
+        from engine.models import ensemble
+
+        return ensemble.Ensemble
     # These are imported on first use, since they need zip archives and JSON.
     if name in (
         "load_model",

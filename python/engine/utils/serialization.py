@@ -45,6 +45,7 @@ _FORMULAS = ("activations", "losses", "metrics")
 _NO_FORMULAS = {"deserialize", "metric_for_training", "get", "lower", "serialize"}
 MODELS = ("Functional", "Model", "Sequential")
 _DISTILLER = "Distiller"  # the library's model with a `call`
+_ENSEMBLE = "Ensemble"
 # The key that has the same value in all configs of one object, as in Keras.
 _SHARED = "shared_object_id"
 _known: ContextVar[dict[Any, Any] | None] = ContextVar("_known", default=None)
@@ -240,7 +241,7 @@ def is_of_model(config: Any) -> bool:
     name = str(config.get("class_name"))
     registered = registered_by(config, name)
     if registered is None:
-        return name in {*MODELS, _DISTILLER}
+        return name in {*MODELS, _DISTILLER, _ENSEMBLE}
     from engine.layers.layer import Layer
     from engine.layers.part import Part
 
