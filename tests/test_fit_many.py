@@ -352,6 +352,29 @@ def test_models_that_share_weights_are_refused() -> None:
         keras.fit_many(models, X, Y, verbose=0)
 
 
+def test_models_may_share_what_is_not_trained() -> None:
+    body = keras.Sequential([keras.Input((6,)), layers.Dense(7, "tanh"), layers.BatchNormalization()])
+    body.trainable = False
+
+    def build() -> keras.Model:
+        start = keras.Input((6,))
+        model = keras.Model(start, layers.Dense(3, "softmax")(body(start)))
+        model.compile("adam", "sparse_categorical_crossentropy")
+        return model
+
+    before = body.get_weights()
+    keras.utils.set_random_seed(5)
+    models = [build() for _ in range(4)]
+    results = keras.fit_many(models, X, Y, epochs=5, seeds=[1, 2, 3, 4], verbose=0)
+    keras.utils.set_random_seed(5)
+    for result, model in zip(results, [build() for _ in range(4)], strict=True):
+        keras.utils.set_random_seed(result.seed)
+        history = model.fit(X, Y, epochs=5, verbose=0).history
+        assert_same(result, (history, model.get_weights()))
+    for ours, theirs in zip(body.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_callbacks_that_write_one_file_are_refused(tmp_path: Path) -> None:
     for callback in (
         callbacks.CSVLogger(tmp_path / "log.csv"),

@@ -196,7 +196,7 @@ def _require_own_layers(models: Sequence[Any]) -> None:
                 msg = f"`models` must hold models, or functions that return one, got {model!r}"
                 raise TypeError(msg)
             continue
-        for part in (*(layer for layer in model._leaves if layer.weights), *model._optimizers):
+        for part in (*(layer for layer in model._leaves if layer.trainable_weights), *model._optimizers):
             other = owners.setdefault(id(part), number)
             if other != number:
                 msg = (
