@@ -31,9 +31,12 @@ from engine.optimizers.variables import Snapshot
 from engine.sklearn._lbfgs import CHUNK_ROWS, Objective, minimized
 from engine.sklearn._network import Design, NetworkPredictor, frozen, interleaved
 from engine.sklearn.samples import Array, Encoded, checked_sample_weights
+from engine.sklearn.threads import register_backend
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+register_backend()
 
 LARGEST_AUTO_BATCH = 200
 """The upper limit of `batch_size="auto"`."""
