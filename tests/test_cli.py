@@ -281,3 +281,72 @@ def test_report(tmp_path: Path, epochs: int, mistakes: int) -> None:
     width, height = png_size(tmp_path / "report.png")
     assert width > 1000
     assert height > 1000
+
+
+SCRIPT = """
+import numpy as np
+import engine as keras
+
+x = np.random.default_rng(0).normal(size=(80, 3))
+y = x.sum(axis=1)
+
+
+def build(hp):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(hp.Int("units", 2, 8), "relu"), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.Adam(hp.Float("rate", 1e-3, 1e-1, sampling="log")), "mse")
+    return model
+
+
+if __name__ == "__main__":
+    raise SystemExit("the script was run as a program")
+"""
+
+
+def test_tune(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT, encoding="utf-8")
+    options = (
+        "--trials",
+        "5",
+        "--epochs",
+        "2",
+        "--validation-split",
+        "0.2",
+        "--seed",
+        "1",
+        "--file",
+        "trials.jsonl",
+    )
+    found = run("tune", "script.py", *options, "--save", "best.keras", "--plots", "plots", cwd=tmp_path)
+    assert found.returncode == 0, found.stderr
+    lines = found.stdout.splitlines()
+    assert lines[0].startswith("5/5 - ")
+    assert lines[1].split() == ["trial", "val_loss", "epochs", "units", "rate"]
+    scores = [float(line.split()[1]) for line in lines[2:7]]
+    assert scores == sorted(scores)
+    assert lines[7:] == ["the best model is in best.keras", "pictures are in plots"]
+    assert {path.name for path in (tmp_path / "plots").iterdir()} == {
+        "curves.png",
+        "importances.png",
+        "parallel.png",
+    }
+    # With the same file, nothing is trained again.
+    again = run("tune", "script.py", *options, cwd=tmp_path)
+    assert again.stdout.splitlines() == lines[1:7]
+
+
+def test_tune_without_what_it_needs(tmp_path: Path) -> None:
+    found = run("tune", "missing.py", cwd=tmp_path)
+    assert found.returncode == 2
+    assert "there is no file 'missing.py'" in found.stderr
+    script = tmp_path / "script.py"
+    script.write_text("x = 1\n", encoding="utf-8")
+    found = run("tune", "script.py", cwd=tmp_path)
+    assert found.returncode == 2
+    assert "engine tune: script.py must define a function build(hp) and data x" in found.stderr
+    script.write_text(SCRIPT, encoding="utf-8")
+    found = run("tune", "script.py", "--objective", "val_acc", cwd=tmp_path)
+    assert found.returncode == 1
+    assert (
+        "engine tune: nobody can say whether more or less of `objective` 'val_acc' is better" in found.stderr
+    )

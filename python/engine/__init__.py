@@ -48,11 +48,13 @@ if TYPE_CHECKING:
         random,
         saving,
         tree,
+        tuning,
     )
     from engine._gradients.vectorization import vmap
     from engine._many.arguments import each
     from engine._many.fit_many import fit_many
     from engine.models.ensemble import Ensemble
+    from engine.tuning.tune import tune
 
 __all__ = [
     "DTypePolicy",
@@ -101,6 +103,8 @@ __all__ = [
     "regularizers",
     "saving",
     "tree",
+    "tune",
+    "tuning",
     "utils",
     "value_and_grad",
     "version",
@@ -127,6 +131,8 @@ __getattr__ = on_first_use(
     saving="saving",
     sklearn="sklearn",
     tree="tree",
+    tune="tuning.tune",
+    tuning="tuning",
     vmap="_gradients.vectorization",
     wrappers="wrappers",
 )

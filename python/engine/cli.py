@@ -1,4 +1,4 @@
-"""The command `engine`: train the MNIST example, draw digits for it, or say what this build and machine can do.
+"""The command `engine`: train the MNIST example, draw digits for it, search for hyperparameters, or say what this build can do.
 
 This module parses the arguments. The folder `_command` holds what the subcommands do.
 """
@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     info.set_defaults(run=_info)
     _add_mnist(commands)
     _add_demo(commands)
+    _add_tune(commands)
     return parser
 
 
@@ -154,6 +155,78 @@ def _add_demo(commands: Commands) -> None:
     demo.add_argument("--no-browser", action="store_true", help="open no browser")
 
 
+def _add_tune(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "tune",
+        help="search for the hyperparameters of a script's model",
+        description="Run SCRIPT, which defines build(hp), a function that returns a compiled model, and the data x and y,"
+        " and search for the hyperparameters with which the model learns best, many models at a time."
+        " It may define validation_data, sample_weight, class_weight and callbacks, too.",
+    )
+    parser.set_defaults(run=_tune)
+    parser.add_argument("script", type=_script, metavar="SCRIPT", help="a Python file")
+    for name, default, text in (
+        ("--trials", 20, "the largest number of trials"),
+        ("--epochs", 10, "epochs of a trial that isn't given up"),
+    ):
+        parser.add_argument(
+            name,
+            type=_whole_number(1, _MAX_COUNT),
+            default=default,
+            metavar="N",
+            help=f"{text} (default: %(default)s)",
+        )
+    parser.add_argument(
+        "--batch-size", type=_whole_number(1, _MAX_COUNT), metavar="N", help="samples per step (default: 32)"
+    )
+    parser.add_argument(
+        "--validation-split",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="share of the samples, from the end, for validation (default: none)",
+    )
+    parser.add_argument(
+        "--sampler",
+        choices=("random", "grid", "tpe", "cmaes", "gp"),
+        default="random",
+        help="what chooses the values; the last three are Optuna's (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--pruner", choices=("halving", "hyperband"), help="what gives up trials (default: nothing)"
+    )
+    parser.add_argument(
+        "--objective", metavar="NAME", help="name in the logs to optimize (default: val_loss, or loss)"
+    )
+    parser.add_argument(
+        "--direction", choices=("min", "max"), help="what is better (default: what the metric says)"
+    )
+    parser.add_argument(
+        "--seed",
+        type=_whole_number(0, mnist_training.MAX_SEED),
+        metavar="N",
+        help="the same seed gives the same trials (default: another one each time)",
+    )
+    parser.add_argument(
+        "--file",
+        type=Path,
+        metavar="PATH",
+        help="where trials are kept; a search that was ended goes on with the same file",
+    )
+    parser.add_argument("--save", type=Path, metavar="MODEL.keras", help="where the best model is saved")
+    parser.add_argument(
+        "--plots", type=Path, metavar="FOLDER", help="where pictures of the search are written"
+    )
+
+
+def _script(text: str) -> Path:
+    path = Path(text)
+    if not path.is_file():
+        msg = f"there is no file {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return path
+
+
 def _whole_number(low: int, high: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         try:
@@ -180,6 +253,12 @@ def _demo(args: argparse.Namespace) -> int:
     from engine._command import demo  # it imports a web server, which the other commands do not need
 
     return demo.run(args)
+
+
+def _tune(args: argparse.Namespace) -> int:
+    from engine._command import search
+
+    return search.run(args)
 
 
 def _info(_: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ PACKAGES = {
     "tensorboard": ("tensorboard",),
     "sklearn": ("scikit-learn",),
     "tuner": ("keras-tuner", "six"),
+    "tune": ("optuna",),
     "onnx": ("onnx",),
     "torch": ("torch",),
     "files": ("h5py", "pyfive", *(("fsspec",) if sys.version_info < (3, 11) else ()), "safetensors"),

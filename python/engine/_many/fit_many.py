@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from engine._base.checks import integer, with_noun
@@ -129,49 +129,82 @@ def fit_many(  # noqa: PLR0917 # the signature of `fit`
             first epoch.
         FitManyInterrupt: a KeyboardInterrupt whose `results` keep what is done, if the user interrupts the training.
     """
-    given = list(models)
-    count = len(given)
-    if not given:
-        raise ValueError("`models` must have one model at least")
-    _require_own_layers(given)
-    of_fit: dict[str, list[Any]] = {
-        name: one_per_model(value, name, count, lists=name not in _LISTS_OF_FIT)
-        for name, value in {
-            "batch_size": batch_size,
-            "epochs": epochs,
-            "validation_split": validation_split,
-            "shuffle": shuffle,
-            "class_weight": class_weight,
-            "initial_epoch": initial_epoch,
-            "steps_per_epoch": steps_per_epoch,
-            "validation_steps": validation_steps,
-            "validation_batch_size": validation_batch_size,
-            "validation_freq": validation_freq,
-            "target": target,
-            "time_budget": time_budget,
-            "stratify": stratify,
-        }.items()
+    arguments = {
+        "x": x,
+        "y": y,
+        "batch_size": batch_size,
+        "epochs": epochs,
+        "callbacks": callbacks,
+        "validation_split": validation_split,
+        "validation_data": validation_data,
+        "shuffle": shuffle,
+        "class_weight": class_weight,
+        "sample_weight": sample_weight,
+        "initial_epoch": initial_epoch,
+        "steps_per_epoch": steps_per_epoch,
+        "validation_steps": validation_steps,
+        "validation_batch_size": validation_batch_size,
+        "validation_freq": validation_freq,
+        "target": target,
+        "time_budget": time_budget,
+        "stratify": stratify,
     }
-    for name, value in (
-        ("x", x),
-        ("y", y),
-        ("sample_weight", sample_weight),
-        ("validation_data", validation_data),
-    ):
-        of_fit[name] = data_per_model(value, name, count)
-    of_fit["callbacks"] = callbacks_per_model(callbacks, count)
+    return fit_each(
+        list(models),
+        arguments,
+        rows=rows,
+        validation_rows=validation_rows,
+        seeds=seeds,
+        monitor=monitor,
+        memory_limit=memory_limit,
+        verbose=verbose,
+    )
+
+
+def fit_each(
+    models: Sequence[Model | Callable[[], Model]],
+    arguments: Mapping[str, Any],
+    *,
+    rows: Any = None,
+    validation_rows: Any = None,
+    seeds: Iterable[int] | None = None,
+    monitor: str | None = None,
+    memory_limit: int | None = None,
+    verbose: int | str = 0,
+    numbers: Sequence[int] | None = None,
+    keep: Callable[[FitResult], FitResult] = lambda result: result,
+) -> FitResults:
+    """Trains models as `fit_many` does, whose arguments it has, those of `fit` by name.
+
+    Args:
+        models: see `fit_many`.
+        arguments: those of `fit`.
+        rows: see `fit_many`.
+        validation_rows: see `fit_many`.
+        seeds: see `fit_many`.
+        monitor: see `fit_many`.
+        memory_limit: see `fit_many`.
+        verbose: see `fit_many`.
+        numbers: of the models in the display; default their places.
+        keep: called with each result as soon as it is there; returns what is kept of it.
+    """
+    count = len(models)
+    if not models:
+        raise ValueError("`models` must have one model at least")
+    _require_own_layers(models)
+    of_fit = {name: _of_each(name, value, count) for name, value in arguments.items()}
     selected = rows_per_model(rows, "rows", count)
     held_out = rows_per_model(validation_rows, "validation_rows", count)
-    if validation_rows is not None and validation_data is not None:
+    if validation_rows is not None and arguments.get("validation_data") is not None:
         raise ValueError("`validation_rows` and `validation_data` are both given: pass one of them")
     if seeds is None:
-        seeds = [next_seed() >> 31 for _ in given]
+        seeds = [next_seed() >> 31 for _ in models]
     seeds = [integer(seed, "seeds", 0, 2**32 - 1) for seed in one_per_model(each(seeds), "seeds", count)]
     limit = None if memory_limit is None else integer(memory_limit, "memory_limit", 1)
     trainings = [
         Training(
             number,
-            given[number],
+            models[number],
             seeds[number],
             {name: values[number] for name, values in of_fit.items()},
             rows=selected[number],
@@ -180,7 +213,19 @@ def fit_many(  # noqa: PLR0917 # the signature of `fit`
         for number in range(count)
     ]
     validates = any(training.validates for training in trainings)
-    return _trained(trainings, verbose, monitor or ("val_loss" if validates else "loss"), limit)
+    monitor = monitor or ("val_loss" if validates else "loss")
+    results = FitResults([training.not_begun() for training in trainings], monitor, numbers)
+    _train(Pool(trainings, limit), results, verbose, keep)
+    return results
+
+
+def _of_each(name: str, value: Any, count: int) -> list[Any]:
+    """Returns the value of an argument of `fit` for each model."""
+    if name == "callbacks":
+        return callbacks_per_model(value, count)
+    if name in {"x", "y", "sample_weight", "validation_data"}:
+        return data_per_model(value, name, count)
+    return one_per_model(value, name, count, lists=name not in _LISTS_OF_FIT)
 
 
 # The arguments of which `fit` itself takes a list for one model.
@@ -206,30 +251,27 @@ def _require_own_layers(models: Sequence[Any]) -> None:
                 raise ValueError(msg)
 
 
-def _trained(
-    trainings: Sequence[Training], verbose: int | str, monitor: str, memory_limit: int | None
-) -> FitResults:
-    """Runs the trainings, shows their progress, and returns their results."""
-    pool = Pool(trainings, memory_limit)
-    results = FitResults([training.not_begun() for training in trainings], monitor)
+def _train(
+    pool: Pool[FitResult], results: FitResults, verbose: int | str, keep: Callable[[FitResult], FitResult]
+) -> None:
+    """Runs the trainings of a pool, shows their progress, and sets their results."""
     ended = 0
 
-    def end(number: int, result: FitResult) -> None:
+    def end(result: FitResult) -> None:
         nonlocal ended
         ended += 1
-        results._set(number, result)
+        results._set(result, keep(result))
         progress.update(ended, results._summary())
 
-    with Progress(verbose, len(trainings), unit="model") as progress:
+    with Progress(verbose, len(results), unit="model") as progress:
         progress.restart()
         try:
             pool.run(end)
         except KeyboardInterrupt:
-            message = f"interrupted after {ended} of {with_noun(len(trainings), 'model')}: `results` of this exception keeps them"
+            message = f"interrupted after {ended} of {with_noun(len(results), 'model')}: `results` of this exception keeps them"
             raise FitManyInterrupt(message, results) from None
         progress.finish(results._summary(), ended)
     _warn_of_failures(results)
-    return results
 
 
 def _warn_of_failures(results: FitResults) -> None:

@@ -52,16 +52,17 @@ class Pool(Generic[_Result]):
         self._tasks = tasks
         self._threads = config.get_threads()
         self._limit = _machine_memory() * _SHARE_OF_MEMORY if memory_limit is None else memory_limit
+        self._has_own_limit = memory_limit is not None
         self._left = len(tasks)
         self._largest = 0
         self.stopping = False
         """Whether the tasks should end, since the user has interrupted them."""
 
-    def run(self, ended: Callable[[int, _Result], None]) -> None:
+    def run(self, ended: Callable[[_Result], None]) -> None:
         """Runs all tasks, and returns when they have ended.
 
         Args:
-            ended: called in this thread with the number of each task and what it has returned, in the order in which they end.
+            ended: called in this thread with what each task has returned, in the order in which they end.
 
         Raises:
             KeyboardInterrupt: if the user has interrupted the tasks, after those that had begun have ended.
@@ -80,15 +81,16 @@ class Pool(Generic[_Result]):
                         running[executor.submit(self._run, self._tasks[number], device)] = number
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
                         self._left -= 1
-                        ended(running.pop(future), future.result())
+                        del running[future]
+                        ended(future.result())
             except BaseException:
                 self.stopping = True
                 for number in running.values():
                     self._tasks[number].stop()
                 executor.shutdown(cancel_futures=True)
-                for future, number in running.items():
+                for future in running:
                     if not future.cancelled():
-                        ended(number, future.result())
+                        ended(future.result())
                 raise
 
     def take_share(self) -> None:
@@ -96,10 +98,17 @@ class Pool(Generic[_Result]):
         cpp.set_threads_here(max(1, self._threads // max(1, min(self._left, self._threads))))
 
     def _fits(self, number: int, running: dict[Future[_Result], int]) -> bool:
-        """Whether a task has room beside those at work. One of unknown size is taken for as large as the largest known."""
+        """Whether a task has room beside those at work.
+
+        One of unknown size is taken for as large as the largest known. Within a limit that the user has set, nothing runs
+        beside the first one before its size is known.
+        """
         sizes = [self._tasks[other].size for other in running.values()]
-        self._largest = max([self._largest, *sizes])
-        return not running or sum(sizes) + (self._tasks[number].size or self._largest) <= self._limit
+        self._largest = max([self._largest, self._tasks[number].size, *sizes])
+        if self._has_own_limit and not self._largest:
+            return not running
+        each = [size or self._largest for size in (*sizes, self._tasks[number].size)]
+        return not running or sum(each) <= self._limit
 
     def _run(self, task: Task[_Result], device: str) -> _Result:
         self.take_share()

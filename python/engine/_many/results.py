@@ -44,30 +44,34 @@ class FitResults(Sequence[FitResult]):
         monitor: the name in the logs by which models are compared.
     """
 
-    def __init__(self, results: Sequence[FitResult], monitor: str) -> None:
+    def __init__(
+        self, results: Sequence[FitResult], monitor: str, numbers: Sequence[int] | None = None
+    ) -> None:
         self._results = list(results)
         self._best: FitResult | None = None
+        self._best_rank = (math.inf, 0)
+        self._numbers = range(len(results)) if numbers is None else numbers
         self.monitor = monitor
 
-    def _set(self, number: int, result: FitResult) -> None:
-        """Sets the result of a model that has ended."""
-        self._results[number] = result
-        if result.error is None:
-            best = (math.inf, number) if self._best is None else (self._rank(self._best), self._best.number)
-            if (self._rank(result), number) < best:
-                self._best = result
+    def _set(self, result: FitResult, kept: FitResult) -> None:
+        """Sets the result of a model that has ended.
 
-    def _rank(self, result: FitResult) -> float:
-        """Returns the number of a result that is smaller the better it is; NaN for one without a value."""
-        direction = result.model._direction_of(self.monitor.removeprefix("val_"))
-        return {"up": -1.0, "down": 1.0, None: math.nan}[direction] * result.last(self.monitor)
+        Args:
+            result: the result.
+            kept: what is kept of it.
+        """
+        self._results[result.number] = kept
+        if result.error is None:
+            rank = (_rank(result, self.monitor), result.number)
+            if rank < self._best_rank:
+                self._best, self._best_rank = kept, rank
 
     def _summary(self) -> dict[str, Any]:
         """Returns what the bar shows."""
         shown: dict[str, Any] = {}
         if self._best is not None:
             shown[f"best {self.monitor}"] = self._best.last(self.monitor)
-            shown["of model"] = str(self._best.number)
+            shown["of model"] = str(self._numbers[self._best.number])
         failed = sum(not isinstance(result.error, KeyboardInterrupt) for result in self.failed)
         return {**shown, "failed": str(failed)} if failed else shown
 
@@ -146,6 +150,12 @@ class FitResults(Sequence[FitResult]):
                 f"best {self.monitor}: {self._best.last(self.monitor):.4g} (model {self._best.number})"
             )
         return f"<FitResults of {', '.join(parts)}>"
+
+
+def _rank(result: FitResult, monitor: str) -> float:
+    """Returns a number that is smaller the better the last value of `monitor` is; NaN for a result without one."""
+    direction = result.model._direction_of(monitor.removeprefix("val_"))
+    return {"up": -1.0, "down": 1.0, None: math.nan}[direction] * result.last(monitor)
 
 
 class FitManyInterrupt(KeyboardInterrupt):

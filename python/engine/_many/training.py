@@ -52,6 +52,7 @@ class Training(Task[FitResult]):
         self._rows = rows
         self._validation_rows = validation_rows
         self._stopped = False
+        self._size = 0
 
     @property
     def validates(self) -> bool:
@@ -59,18 +60,17 @@ class Training(Task[FitResult]):
         arguments = self._arguments
         return (
             self._validation_rows is not None
-            or arguments["validation_data"] is not None
-            or bool(arguments["validation_split"])
+            or arguments.get("validation_data") is not None
+            or bool(arguments.get("validation_split"))
         )
 
     @property
     def size(self) -> int:
         """About how many bytes the training fills beside the data that all models share; 0 before the model is built."""
-        model = self._model
-        if model is None or not model.built:
-            return 0
-        weights = sum(math.prod(weight.shape) for weight in model.weights)
-        return weights * _NUMBERS_PER_WEIGHT * _FLOAT_BYTES + self._bytes_of_rows()
+        if not self._size and self._model is not None and self._model.built:
+            weights = sum(math.prod(weight.shape) for weight in self._model.weights)
+            self._size = weights * _NUMBERS_PER_WEIGHT * _FLOAT_BYTES + self._bytes_of_rows()
+        return self._size
 
     def not_begun(self) -> FitResult:
         """Returns the result of a training that the user has interrupted before it began."""
@@ -91,7 +91,10 @@ class Training(Task[FitResult]):
             error = raised
         if error is None and self._stopped:
             error = KeyboardInterrupt("ended early")
-        return self._result(watch.history, time.perf_counter() - start, error or watch.error)
+        result = self._result(watch.history, time.perf_counter() - start, error or watch.error)
+        if not isinstance(self._given, Model) and self.size:
+            self._model = None  # the result alone keeps what was made for it
+        return result
 
     def stop(self) -> None:
         """Ends the training after the batch that is running."""
@@ -105,17 +108,17 @@ class Training(Task[FitResult]):
     def _arguments_of_fit(self, watch: _Watch) -> dict[str, Any]:
         """Returns the arguments of `fit`, with the callback `watch`."""
         arguments = dict(self._arguments)
-        data = [arguments[name] for name in _DATA]
+        data = [arguments.get(name) for name in _DATA]
         if self._validation_rows is not None:
             arguments["validation_data"] = tuple(taken(array, self._validation_rows) for array in data)
         if self._rows is not None:
             arguments.update(zip(_DATA, (taken(array, self._rows) for array in data), strict=True))
-        arguments["callbacks"] = [*arguments["callbacks"], watch]
+        arguments["callbacks"] = [*arguments.get("callbacks", ()), watch]
         return arguments
 
     def _bytes_of_rows(self) -> int:
-        arrays = [self._arguments[name] for name in _DATA]
-        of_sample = sum(array.nbytes // max(1, len(array)) for array in arrays if hasattr(array, "nbytes"))
+        arrays = [self._arguments[name] for name in _DATA if hasattr(self._arguments.get(name), "nbytes")]
+        of_sample = sum(array.nbytes // max(1, len(array)) for array in arrays)
         return sum(len(rows) * of_sample for rows in (self._rows, self._validation_rows) if rows is not None)
 
 

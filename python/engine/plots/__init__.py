@@ -16,13 +16,17 @@ extra("matplotlib", "plot", "engine.plots")
 from engine.plots.class_predictions import confusion_matrix, worst_mistakes  # noqa: E402 # after the message for a missing one
 from engine.plots.curves import learning_curves  # noqa: E402 # the same
 from engine.plots.scores import precision_recall_curve, roc_curve  # noqa: E402 # the same
+from engine.plots.searches import importances, parallel_coordinates, search_curves  # noqa: E402 # the same
 from engine.plots.unit_weights import weight_images  # noqa: E402 # the same
 
 __all__ = [
     "confusion_matrix",
+    "importances",
     "learning_curves",
+    "parallel_coordinates",
     "precision_recall_curve",
     "roc_curve",
+    "search_curves",
     "weight_images",
     "worst_mistakes",
 ]
