@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from types import FrameType
 from typing import Generic, TypeVar
 
 from engine import config
@@ -18,6 +22,8 @@ _Result = TypeVar("_Result")
 _SHARE_OF_MEMORY = 0.5
 # Tasks for each Python thread that are handed out: while it runs one, the next waits for it, so that it need not wait itself.
 _TASKS_PER_THREAD = 2
+# After how many seconds an interrupt is noticed.
+_SECONDS_TO_NOTICE = 0.1
 
 
 class Task(ABC, Generic[_Result]):
@@ -69,9 +75,11 @@ class Pool(Generic[_Result]):
         """
         device, waiting, running = cpp.get_device(), deque(range(self._left)), dict[Future[_Result], int]()
         threads = min(self._threads, self._left)
-        with ThreadPoolExecutor(threads) as executor:
+        with ThreadPoolExecutor(threads) as executor, _noting_interrupts() as interrupts:
             try:
                 while waiting or running:
+                    if interrupts:
+                        raise KeyboardInterrupt
                     while (
                         waiting
                         and len(running) < threads * _TASKS_PER_THREAD
@@ -79,7 +87,7 @@ class Pool(Generic[_Result]):
                     ):
                         number = waiting.popleft()
                         running[executor.submit(self._run, self._tasks[number], device)] = number
-                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    for future in wait(running, _SECONDS_TO_NOTICE, FIRST_COMPLETED).done:
                         self._left -= 1
                         del running[future]
                         ended(future.result())
@@ -117,6 +125,27 @@ class Pool(Generic[_Result]):
                 return task.run(self)
         finally:
             cpp.set_threads_here(0)
+
+
+@contextmanager
+def _noting_interrupts() -> Iterator[list[int]]:
+    """Within the block, the first Ctrl-C adds to a list, so that it interrupts nothing in the middle; a second one raises."""
+    noted: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if noted:
+            signal.default_int_handler(number, frame)
+        noted.append(number)
+
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield noted
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _machine_memory() -> int:

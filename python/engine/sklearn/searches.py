@@ -49,7 +49,7 @@ class GridSearchCV(_OnAllCores, model_selection.GridSearchCV):
         >>> from sklearn.datasets import load_iris
         >>> from engine.sklearn import GridSearchCV, MLPClassifier
         >>> x, y = load_iris(return_X_y=True)
-        >>> estimator = MLPClassifier((16,), max_iter=50, n_iter_no_change=50, random_state=0)
+        >>> estimator = MLPClassifier((16,), max_iter=1000, tol=1e-3, random_state=0)
         >>> search = GridSearchCV(estimator, {"learning_rate_init": [0.001, 0.01]}, cv=3).fit(x, y)
         >>> search.best_params_
         {'learning_rate_init': 0.01}
