@@ -99,6 +99,29 @@ for rows in range(1, 301):
 print(resident() - before)
 """
 
+MANY_MODELS = """
+M_ARENA_MAX = -8  # each thread would begin in an arena of its own, with holes
+assert ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1) == 1
+x, y = np.ones((64, 16), np.float32), np.arange(64) % 10
+
+def build():
+    model = keras.Sequential([keras.Input((16,)), keras.layers.Dense(32, "relu"), keras.layers.Dense(10, "softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+def train(count):
+    keras.fit_many([build] * count, x, y, epochs=2, verbose=0)
+
+def after(times):
+    for _ in range(times):
+        train(100)
+        there = resident()
+    return there
+
+before = after(2)
+print((after(6) - before) / 600)
+"""
+
 
 def numbers(script: str) -> list[float]:
     """Returns the numbers that `script` prints in a new process."""
@@ -114,6 +137,13 @@ def test_a_model_uses_the_memory_that_another_has_left() -> None:
 def test_what_large_models_took_goes_back() -> None:
     (growth,) = numbers(LARGE_MODELS)
     assert growth < (64 + 24) << 20
+
+
+def test_many_models_leave_nothing_behind() -> None:
+    (bytes_a_model,) = numbers(MANY_MODELS)
+    assert (
+        bytes_a_model < 500
+    )  # one has 3,500 bytes of weights, and each of two states of its optimizer as many
 
 
 @pytest.mark.parametrize("into_out", [False, True])
