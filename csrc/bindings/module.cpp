@@ -33,6 +33,7 @@ PYBIND11_MODULE(core_of_main_interpreter, m, pybind11::mod_gil_not_used()) {
   engine::bindings::register_weights(m);
   engine::bindings::register_optimizer_state(m);
   engine::bindings::register_program(m);
+  engine::bindings::register_array_function(m);
   engine::bindings::register_batch_call(m);
   engine::bindings::register_functions(m);
   engine::bindings::register_call_table(m);

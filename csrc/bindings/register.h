@@ -19,6 +19,7 @@ void register_run(pybind11::module_& m);
 void register_weights(pybind11::module_& m);
 void register_optimizer_state(pybind11::module_& m);
 void register_program(pybind11::module_& m);
+void register_array_function(pybind11::module_& m);
 void register_batch_call(pybind11::module_& m);
 void register_functions(pybind11::module_& m);
 void register_call_table(pybind11::module_& m);

@@ -64,6 +64,38 @@ class DeviceArray:
         """Of all numbers but those that equal `ignored`: the lowest, the highest, the smallest absolute value, whether all
         are whole, and whether all are finite as float32."""
 
+@final
+class ArrayFunction:
+    """A function of arrays whose calls the core looks at before code in Python computes."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+def recordable(
+    function: Callable[..., Any],
+    recorded: Callable[..., Any],
+    recorder: ContextVar[Any],
+    plain: tuple[type, ...],
+) -> ArrayFunction:
+    """Returns a function that computes by `function`, or by `recorded` where that may record.
+
+    It may do so while the context variable `recorder` has a value, and for arguments other than objects of the classes
+    `plain`, lists, tuples and slices of such ones.
+    """
+
+def computed_within(
+    function: Callable[..., Any],
+    setting: ContextVar[Any],
+    value: Any,
+    direct: Callable[..., Any] | None = None,
+    arity: int = 0,
+    dtypes: tuple[np.dtype[Any], ...] = (),
+) -> ArrayFunction:
+    """Returns a function that computes while the context variable `setting` has a value.
+
+    It computes by `function`, or by `direct` if it is called with `arity` arrays of one of the dtypes. Among these may be
+    numbers of Python if the dtype is float32, and integers of 32 bits if it is int32.
+    """
+
 Float32 = NDArray[np.float32]
 Int32 = NDArray[np.int32]
 Rows = NDArray[np.uint8] | NDArray[np.float32] | NDArray[np.float64] | DeviceArray

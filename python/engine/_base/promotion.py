@@ -16,9 +16,6 @@ Result = Any
 # The axes that an operation combines; None is all.
 Axis = int | Sequence[int] | None
 
-# A decorator. Like Keras, operations do not warn of infinite or NaN results.
-quiet = np.errstate(all="ignore")
-
 _SIZES = {"b": 1, "i": 8, "u": 8, "f": 8, "c": 16}
 _OF_PYTHON: dict[type, type[np.generic]] = {
     bool: np.bool_,
@@ -28,9 +25,11 @@ _OF_PYTHON: dict[type, type[np.generic]] = {
 }
 
 
-# The dtypes that arrays keep as they are, and those among them of real floats. Almost all arrays have one of them, and what
+# The dtypes that arrays keep as they are, and those among them of floats. Almost all arrays have one of them, and what
 # follows decides for others takes longer than NumPy does for a small array.
-_KEPT = frozenset(map(np.dtype, "?bBhHiIlLqQefdFD"))
+KEPT = tuple(map(np.dtype, "fi?dlqbBhHILQeFD"))
+FLOATS = tuple(map(np.dtype, "fdeFD"))
+_KEPT = frozenset(KEPT)
 _FLOATS = frozenset(map(np.dtype, "efd"))
 _FLOAT32 = np.dtype(np.float32)
 # The classes of operands whose result is float32 if all arrays among them are.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable, Iterable, MutableMapping
 from types import FunctionType
@@ -10,12 +9,27 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from engine._base.tensor_like import open_recorder
+from engine._base.tensor_like import Tensor, open_recorder
+from engine._core_interface.cpp import recordable
 from engine._tracing.dispatch import can_record, computes_arrays, implementation
 from engine._tracing.symbolic import apply, contains_symbolic, current
 
-# Classes of arguments that are no symbols, and hold none.
-_PLAIN = frozenset((np.ndarray, float, int, bool, str, type(None), np.float32, np.float64))
+# Classes of which no object is a symbol, or is recorded where no tape is open. Almost all arguments are of the first ones.
+_PLAIN = (
+    np.ndarray,
+    int,
+    float,
+    type(None),
+    str,
+    bool,
+    Tensor,
+    np.float32,
+    np.int32,
+    np.float64,
+    np.int64,
+    np.bool_,
+    type,
+)
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -32,16 +46,7 @@ def traceable(function: _Function, always: bool = False, prefix: str = "") -> _F
     name = prefix + function.__name__
     computes_arrays(name, function)
 
-    @functools.wraps(function)
     def recorded_or_computed(*args: Any, **kwargs: Any) -> Any:
-        # Without a tape nothing of these classes is recorded, and that is seen at once.
-        if (
-            not always
-            and _PLAIN.issuperset(map(type, args))
-            and (not kwargs or _PLAIN.issuperset(map(type, kwargs.values())))
-            and open_recorder.get() is None
-        ):
-            return function(*args, **kwargs)
         if contains_symbolic(args) or (kwargs and contains_symbolic(kwargs)):
             return apply(name, args, kwargs)
         if always and not (_is_traced() and _has_fixed_seed(function, args, kwargs)):
@@ -52,7 +57,9 @@ def traceable(function: _Function, always: bool = False, prefix: str = "") -> _F
                 return found.apply(name, args, kwargs)
         return function(*args, **kwargs)
 
-    return recorded_or_computed  # type: ignore[return-value] # it has the same signature
+    # Functions that are always recorded have no plain arguments.
+    plain = () if always else _PLAIN
+    return recordable(function, recorded_or_computed, open_recorder, plain)  # type: ignore[return-value] # it has the same signature
 
 
 def _is_traced() -> bool:

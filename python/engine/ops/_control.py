@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from engine import tree
 from engine._base.checks import integer
-from engine._base.promotion import Array, Result, as_array, copied, quiet, standard
+from engine._base.promotion import Array, Result, as_array, copied, standard
+from engine._base.quiet import quiet
 from engine._base.tensor_like import Tensor
 from engine._tracing.errors import CannotRecordError, NeedsValuesError, line_of_user
 from engine._tracing.symbolic import apply, contains_symbolic, is_symbolic

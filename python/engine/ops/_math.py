@@ -19,8 +19,8 @@ from engine._base.promotion import (
     copied,
     floating,
     floats,
-    quiet,
 )
+from engine._base.quiet import quiet
 from engine._tracing.traceable import make_all_traceable
 from engine.ops.numpy import slogdet
 

@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike
 
 from engine._base.checks import require_matrices, solves_vectors
 from engine._base.lazy_imports import on_first_use
-from engine._base.promotion import Array, Result, as_array, axis_or_tuple, common, copied, floats, quiet
+from engine._base.promotion import Array, Result, as_array, axis_or_tuple, common, copied, floats
+from engine._base.quiet import quiet
 from engine._tracing.traceable import make_all_traceable
 
 if not TYPE_CHECKING:  # with `__getattr__`, type checkers would accept every name

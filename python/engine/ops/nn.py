@@ -24,10 +24,10 @@ from engine._base.promotion import (
     common,
     copied,
     floats,
-    quiet,
     result_type,
     standard,
 )
+from engine._base.quiet import quiet
 from engine._tracing.traceable import make_all_traceable
 from engine.ops._math import erfc, rsqrt
 from engine.ops.linalg import norm

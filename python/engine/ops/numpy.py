@@ -21,6 +21,8 @@ from engine import activations
 from engine._base.checks import flag
 from engine._base.lazy_imports import on_first_use
 from engine._base.promotion import (
+    FLOATS,
+    KEPT,
     Array,
     Axis,
     Result,
@@ -30,10 +32,10 @@ from engine._base.promotion import (
     copied,
     floating,
     floats,
-    quiet,
     result_type,
     standard,
 )
+from engine._base.quiet import quiet
 from engine._core_interface import cpp
 from engine._core_interface.cpp import Float32, Operation
 from engine._tracing.symbolic import contains_symbolic
@@ -49,6 +51,9 @@ _reduce: Any = np
 _SUMS = {"b": np.dtype(np.int32), "i": np.dtype(np.int32), "u": np.dtype(np.uint32)}
 # The names of the operands in messages of the core.
 _OPERAND = re.compile(r"(?<=`)[ab](?=`)|\b[ab](?=\.copy\(\)|, np\.)")
+
+# By the least kind of numbers of a result: the dtypes of operands that are its dtype, too.
+_KEPT_AS = {None: KEPT, int: [dtype for dtype in KEPT if dtype.kind != "b"], float: FLOATS}
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -91,7 +96,7 @@ def _unary_of_floats(compute: Any, says: str) -> _Unary:
     def function(x: ArrayLike) -> Result:
         return compute(floats(x))
 
-    return quiet(_named(function, compute.__name__, f"{says}; integers give float32."))
+    return quiet(_named(function, compute.__name__, f"{says}; integers give float32."), compute, FLOATS)
 
 
 def _unary(compute: Any, says: str, name: str = "") -> _Unary:
@@ -100,7 +105,7 @@ def _unary(compute: Any, says: str, name: str = "") -> _Unary:
     def function(x: ArrayLike) -> Result:
         return compute(as_array(x))
 
-    return _named(function, name or compute.__name__, says)
+    return quiet(_named(function, name or compute.__name__, says), compute, KEPT)
 
 
 def _binary(compute: Any, says: str, least: Any = None, name: str = "") -> _Binary:
@@ -110,7 +115,11 @@ def _binary(compute: Any, says: str, least: Any = None, name: str = "") -> _Bina
         return compute(*common(x1, x2, least_dtype=least))
 
     end = ", and integers give float32." if least is float else "."
-    return quiet(_named(function, name or compute.__name__, f"{says}; shapes are broadcast{end}"))
+    return quiet(
+        _named(function, name or compute.__name__, f"{says}; shapes are broadcast{end}"),
+        compute,
+        _KEPT_AS[least],
+    )
 
 
 def _bitwise(compute: Any, says: str, least: Any = None, name: str = "") -> _Bitwise:
@@ -119,7 +128,9 @@ def _bitwise(compute: Any, says: str, least: Any = None, name: str = "") -> _Bit
     def function(x: ArrayLike, y: ArrayLike) -> Result:
         return compute(*common(x, y, least_dtype=least))
 
-    return _named(function, name or compute.__name__, f"{says}; shapes are broadcast.")
+    return quiet(
+        _named(function, name or compute.__name__, f"{says}; shapes are broadcast."), compute, _KEPT_AS[least]
+    )
 
 
 def _window(compute: Any, says: str) -> _Unary:
