@@ -132,6 +132,13 @@ def test_numbers_of_python_beside_arrays_mean_the_same_by_each_way(name: str) ->
         assert outcome(function, number, array) == outcome(silent(function), number, array)
 
 
+def test_a_float_of_a_loss_beside_integers_is_a_float() -> None:
+    loss = keras.losses.MeanSquaredError()(np.zeros(2), np.full(2, 0.5))
+    result = ops.add(np.arange(2, dtype=np.int32), loss)
+    assert result.dtype == np.float32
+    assert result.tolist() == [0.25, 1.25]
+
+
 class Named(np.ndarray[Any, Any]):
     """A subclass of arrays."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,9 @@ _OF_PYTHON: dict[type, type[np.generic]] = {
 }
 
 
+# The dtypes of numbers of Python that don't decide which one their result has.
+_OF_NUMBERS: dict[type, np.dtype[Any]] = {int: np.dtype(np.int32), float: np.dtype(np.float32)}
+
 # The dtypes that arrays keep as they are, and those among them of floats. Almost all arrays have one of them, and what
 # follows decides for others takes longer than NumPy does for a small array.
 KEPT = tuple(map(np.dtype, "fi?dlqbBhHILQeFD"))
@@ -32,8 +36,6 @@ FLOATS = tuple(map(np.dtype, "fdeFD"))
 _KEPT = frozenset(KEPT)
 _FLOATS = frozenset(map(np.dtype, "efd"))
 _FLOAT32 = np.dtype(np.float32)
-# The classes of operands whose result is float32 if all arrays among them are.
-_BESIDE_FLOAT32 = frozenset((np.ndarray, float, int))
 
 
 def standard(dtype: DTypeLike | type | None) -> np.dtype[Any]:
@@ -46,7 +48,13 @@ def standard(dtype: DTypeLike | type | None) -> np.dtype[Any]:
     """
     if isinstance(dtype, np.dtype) and dtype in _KEPT:
         return dtype
-    requested: Any = np.float32 if dtype is None else name_of_dtype(dtype)
+    if dtype is None:
+        return _FLOAT32
+    return _named(dtype) if isinstance(dtype, (str, type)) else _standard(dtype)
+
+
+def _standard(dtype: Any) -> np.dtype[Any]:
+    requested = name_of_dtype(dtype)
     if isinstance(dtype, type):
         requested = _OF_PYTHON.get(dtype, dtype)
     if isinstance(requested, str):
@@ -57,6 +65,11 @@ def standard(dtype: DTypeLike | type | None) -> np.dtype[Any]:
         raise ValueError(msg)
     native: np.dtype[Any] = resolved.newbyteorder("=")
     return native
+
+
+_named = cache(
+    _standard
+)  # for names and classes, to look at which takes longer than to compute with a small array
 
 
 def floating(dtype: DTypeLike) -> np.dtype[Any]:
@@ -98,18 +111,18 @@ def result_type(*operands: Any) -> np.dtype[Any]:
     Args:
         *operands: dtypes, arrays, or numbers of Python, which only count by their kind: integer or float.
     """
-    strong: list[Any] = []
-    weak: set[type] = set()
-    for operand in operands:
-        if isinstance(operand, (bool, complex)) and not isinstance(operand, np.generic):
-            strong.append(standard(type(operand)))
-        elif operand is int or operand is float:
-            weak.add(operand)
-        elif isinstance(operand, (int, float)) and not isinstance(operand, np.generic):
-            weak.add(type(operand))
-        else:
-            strong.append(operand if isinstance(operand, np.dtype) else standard(_dtype_of(operand)))
-    return _joined([standard(dtype) for dtype in strong], weak)
+    return _joined(frozenset(map(_kind_of, operands)))
+
+
+def _kind_of(operand: Any) -> Any:
+    """Returns the dtype of an operand, or `int` or `float` for numbers of Python and for these themselves."""
+    if isinstance(operand, (bool, complex)) and not isinstance(operand, np.generic):
+        return standard(type(operand))
+    if operand is int or operand is float:
+        return operand
+    if _python(operand):
+        return float if isinstance(operand, float) else int
+    return standard(operand if isinstance(operand, (np.dtype, str, type)) else as_array(operand).dtype)
 
 
 def common(*operands: Any, least_dtype: Any = None) -> list[Any]:
@@ -122,21 +135,25 @@ def common(*operands: Any, least_dtype: Any = None) -> list[Any]:
     first = operands[0]
     if type(first) is np.ndarray and first.dtype in _FLOATS and _have_dtype(operands, first.dtype):
         return list(operands)
-    kinds_of_operands = set(map(type, operands))
-    if np.ndarray in kinds_of_operands and kinds_of_operands <= _BESIDE_FLOAT32:
-        arrays = [operand for operand in operands if type(operand) is np.ndarray]
-        if _have_dtype(arrays, _FLOAT32):
-            return [operand if type(operand) is np.ndarray else _as_float32(operand) for operand in operands]
-    kinds = [operand if _python(operand) else as_array(operand) for operand in operands]
-    dtype = result_type(*kinds, *([] if least_dtype is None else [least_dtype]))
-    return [as_array(operand).astype(dtype, copy=False) for operand in kinds]
+    kinds = set() if least_dtype is None else {least_dtype}
+    values = []
+    for operand in operands:
+        kind = _OF_NUMBERS.get(type(operand))
+        if kind is None:
+            array = as_array(operand)
+            kinds.add(_kind_of(operand) if _python(operand) else array.dtype)
+        else:
+            array = np.array(operand, kind)
+            kinds.add(type(operand))
+        values.append(array)
+    dtype = _joined(frozenset(kinds))
+    return [value if value.dtype is dtype else value.astype(dtype) for value in values]
 
 
-def _as_float32(number: float) -> Array:
-    """Returns what `as_array` does for a number of Python, as float32."""
-    if type(number) is int:
-        return np.array(number, np.int32).astype(np.float32)
-    return np.array(number, np.float32)
+def alike(arrays: Iterable[Any]) -> list[Array]:
+    """What is joined, as arrays of one dtype; a number of Python is an array as well."""
+    values = [as_array(array) for array in arrays]
+    return values if len({value.dtype for value in values}) == 1 else common(*values)
 
 
 def _have_dtype(operands: Sequence[Any], dtype: np.dtype[Any]) -> bool:
@@ -153,9 +170,8 @@ def floats(x: Any) -> Array:
     return array if array.dtype in _FLOATS else array.astype(floating(array.dtype), copy=False)
 
 
-def copied(result: Any) -> Array:
-    """A copy of `result`, which may share memory with an argument: results of `ops` never do."""
-    return np.array(result)
+copied = np.array
+"""A copy of a result, which may share memory with an argument: results of `ops` never do."""
 
 
 def axis_or_tuple(axis: Any) -> Any:
@@ -163,21 +179,23 @@ def axis_or_tuple(axis: Any) -> Any:
     return tuple(axis) if isinstance(axis, list) else axis
 
 
-def _joined(strong: Iterable[np.dtype[Any]], weak: set[type]) -> np.dtype[Any]:
-    """Returns the smallest dtype for arrays of the dtypes `strong` and Python numbers of the types `weak`."""
-    kinds = {dtype.kind for dtype in strong}
-    if "c" in kinds:
+@cache  # filled as operands come: there are few sets of dtypes
+def _joined(kinds: frozenset[Any]) -> np.dtype[Any]:
+    """Returns the smallest dtype for arrays of the dtypes `kinds`, with `int` and `float` among them for numbers of Python."""
+    strong = [kind for kind in kinds if isinstance(kind, np.dtype)]
+    by_kind = {dtype.kind for dtype in strong}
+    if "c" in by_kind:
         wide = any(dtype in (np.complex128, np.float64) for dtype in strong)
         return np.dtype(np.complex128 if wide else np.complex64)
-    if "f" in kinds:
+    if "f" in by_kind:
         return max((dtype for dtype in strong if dtype.kind == "f"), key=lambda dtype: dtype.itemsize)
-    if float in weak:
-        return np.dtype(np.float32)
+    if float in kinds:
+        return _FLOAT32
     integers = [dtype for dtype in strong if dtype.kind in "iu"]
     if integers:
         common = np.result_type(*integers)
-        return np.dtype(np.float32) if common.kind == "f" else common  # uint64 together with signed integers
-    return np.dtype(np.bool_ if kinds and not weak else np.int32)
+        return _FLOAT32 if common.kind == "f" else common  # uint64 together with signed integers
+    return np.dtype(np.bool_ if strong and int not in kinds else np.int32)
 
 
 def _typed(x: Any) -> bool:
@@ -189,20 +207,14 @@ def _python(x: Any) -> bool:
     return isinstance(x, (int, float)) and not isinstance(x, (np.generic, bool))
 
 
-def _dtype_of(operand: Any) -> Any:
-    if isinstance(operand, (str, type)):
-        return operand
-    return as_array(operand).dtype
-
-
 def _of_leaves(x: Any) -> np.dtype[Any] | None:
     """Returns the dtype for nested lists of numbers; None if they contain anything else, which NumPy then decides."""
     kinds = set(_leaf_kinds(x))
     if not kinds:
-        return np.dtype(np.float32)
+        return _FLOAT32
     if not all(isinstance(kind, np.dtype) or kind in _OF_PYTHON for kind in kinds):
         return None
-    return _joined([standard(kind) for kind in kinds], set())
+    return _joined(frozenset(map(standard, kinds)))
 
 
 def _leaf_kinds(x: Any) -> Iterator[Any]:

@@ -11,7 +11,7 @@ import functools
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
@@ -26,6 +26,7 @@ from engine._base.promotion import (
     Array,
     Axis,
     Result,
+    alike,
     as_array,
     axis_or_tuple,
     common,
@@ -44,8 +45,13 @@ from engine._tracing.traceable import make_all_traceable
 if not TYPE_CHECKING:  # with `__getattr__`, type checkers would accept every name
     __getattr__ = on_first_use(__name__)
 
-# NumPy without types, since these have no overload for a `keepdims` of type bool.
-_reduce: Any = np
+# What NumPy's reductions call: (array, axis, dtype, out, keepdims, initial). They have no overload for a `keepdims` of type bool.
+_sum: Any = np.add.reduce
+_prod: Any = np.multiply.reduce
+_max: Any = np.maximum.reduce
+_min: Any = np.minimum.reduce
+_all: Any = np.logical_and.reduce
+_any: Any = np.logical_or.reduce
 
 # The dtypes in which small integers are added and multiplied.
 _SUMS = {"b": np.dtype(np.int32), "i": np.dtype(np.int32), "u": np.dtype(np.uint32)}
@@ -87,7 +93,7 @@ def _alias(function: _Function, name: str) -> _Function:
     def same(*args: Any, **options: Any) -> Result:
         return function(*args, **options)
 
-    return _named(same, name, function.__doc__ or "")  # type: ignore[return-value] # it takes the same arguments
+    return quiet(_named(same, name, function.__doc__ or ""), function, KEPT)  # type: ignore[return-value] # it takes the same arguments
 
 
 def _unary_of_floats(compute: Any, says: str) -> _Unary:
@@ -234,7 +240,7 @@ def divide_no_nan(x1: ArrayLike, x2: ArrayLike) -> Result:
 true_divide = _alias(divide, "true_divide")
 
 
-@quiet
+@partial(quiet, direct=np.power, dtypes=FLOATS)
 def power(x1: ArrayLike, x2: ArrayLike) -> Result:
     """Elementwise `x1 ** x2`; shapes are broadcast. Of integers, 1 divided by more than 1 is 0."""
     base, exponent = common(x1, x2, least_dtype=int)
@@ -285,13 +291,13 @@ negative = _unary(np.negative, "`-x`, elementwise.")
 def reciprocal(x: ArrayLike) -> Result:
     """`1 / x`, elementwise; integers give float32."""
     values = floats(x)
-    return np.divide(values.dtype.type(1), values)
+    return np.divide(1, values)
 
 
 sign = _unary(np.sign, "-1, 0 or 1 by the sign of `x`, elementwise, in the dtype of `x`; NaN stays NaN.")
 
 
-@quiet
+@partial(quiet, direct=np.square, dtypes=_KEPT_AS[int])
 def square(x: ArrayLike) -> Result:
     """`x * x`, elementwise; bools give int32."""
     values = as_array(x)
@@ -310,7 +316,7 @@ def round(x: ArrayLike, decimals: int = 0) -> Result:
     if values.dtype.kind in "iu" and decimals < 0:
         factor = np.float32(10.0**decimals)
         return (np.round(values.astype(np.float32) * factor) / factor).astype(values.dtype)
-    return copied(np.round(values, decimals))
+    return copied(values.round(decimals))
 
 
 def conjugate(x: ArrayLike) -> Result:
@@ -324,12 +330,12 @@ conj = _alias(conjugate, "conj")
 
 def real(x: ArrayLike) -> Result:
     """The real parts of `x`, elementwise."""
-    return copied(np.real(as_array(x)))
+    return copied(as_array(x).real)
 
 
 def imag(x: ArrayLike) -> Result:
     """The imaginary parts of `x`, elementwise; of real numbers 0."""
-    return copied(np.imag(as_array(x)))
+    return copied(as_array(x).imag)
 
 
 def angle(x: ArrayLike) -> Result:
@@ -397,7 +403,8 @@ def clip(x: ArrayLike, x_min: ArrayLike | None, x_max: ArrayLike | None) -> Resu
     clipped = iter(cast)
     low, high = (None if bound is None else next(clipped) for bound in (x_min, x_max))
     values = values if low is None else np.maximum(values, low)
-    return copied(values if high is None else np.minimum(values, high))
+    values = values if high is None else np.minimum(values, high)
+    return values if bounds and values.ndim else copied(values)
 
 
 def where(condition: ArrayLike, x1: ArrayLike | None = None, x2: ArrayLike | None = None) -> Any:
@@ -419,7 +426,7 @@ def where(condition: ArrayLike, x1: ArrayLike | None = None, x2: ArrayLike | Non
         raise ValueError(msg)
     if x1 is None or x2 is None:
         return nonzero(condition)
-    return np.where(as_array(condition).astype(np.bool_), *common(x1, x2))
+    return np.where(as_array(condition), *common(x1, x2))
 
 
 def select(condlist: Sequence[ArrayLike], choicelist: Sequence[ArrayLike], default: ArrayLike = 0) -> Result:
@@ -439,12 +446,12 @@ def select(condlist: Sequence[ArrayLike], choicelist: Sequence[ArrayLike], defau
 
 def all(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result:
     """Returns whether all elements of `x` along `axis` are true; `keepdims` keeps the axis with length 1."""
-    return _reduce.all(as_array(x), axis=axis_or_tuple(axis), keepdims=keepdims)
+    return _all(as_array(x), axis_or_tuple(axis), None, None, keepdims)
 
 
 def any(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result:
     """Returns whether any element of `x` along `axis` is true; `keepdims` keeps the axis with length 1."""
-    return _reduce.any(as_array(x), axis=axis_or_tuple(axis), keepdims=keepdims)
+    return _any(as_array(x), axis_or_tuple(axis), None, None, keepdims)
 
 
 @quiet
@@ -460,15 +467,15 @@ def max(x: ArrayLike, axis: Axis = None, keepdims: bool = False, initial: Any = 
     Raises:
         ValueError: for no elements without `initial`.
     """
-    start = {} if initial is None else {"initial": initial}
-    return np.max(as_array(x), axis=axis_or_tuple(axis), keepdims=keepdims, **start)
+    start = () if initial is None else (initial,)
+    return _max(as_array(x), axis_or_tuple(axis), None, None, keepdims, *start)
 
 
 @quiet
 def min(x: ArrayLike, axis: Axis = None, keepdims: bool = False, initial: Any = None) -> Result:
     """The smallest elements of `x` along `axis`; arguments as for `max`: `keepdims`, and `initial` as the largest result."""
-    start = {} if initial is None else {"initial": initial}
-    return np.min(as_array(x), axis=axis_or_tuple(axis), keepdims=keepdims, **start)
+    start = () if initial is None else (initial,)
+    return _min(as_array(x), axis_or_tuple(axis), None, None, keepdims, *start)
 
 
 def amax(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result:
@@ -481,16 +488,19 @@ def amin(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result:
     return min(x, axis, keepdims)
 
 
+@quiet
 def ptp(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result:
     """The largest elements of `x` along `axis` minus the smallest; `keepdims` keeps the axis with length 1."""
-    return subtract(max(x, axis, keepdims), min(x, axis, keepdims))
+    values, over = as_array(x), axis_or_tuple(axis)
+    highest = _max(values, over, None, None, keepdims)
+    return np.subtract(highest, _min(values, over, None, None, keepdims))
 
 
 @quiet
 def sum(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result:
     """The sums of `x` along `axis`; small integers give int32 or uint32; `keepdims` keeps the axis with length 1."""
     values = as_array(x)
-    return _reduce.sum(values, axis_or_tuple(axis), _summed(values.dtype), keepdims=keepdims)
+    return _sum(values, axis_or_tuple(axis), _summed(values.dtype), None, keepdims)
 
 
 @quiet
@@ -498,7 +508,7 @@ def prod(x: ArrayLike, axis: Axis = None, keepdims: bool = False, dtype: DTypeLi
     """The products of `x` along `axis`, in `dtype`; `keepdims` keeps the axis with length 1."""
     values = as_array(x)
     result_dtype = _summed(values.dtype) if dtype is None else standard(dtype)
-    return _reduce.prod(values, axis_or_tuple(axis), result_dtype, keepdims=keepdims)
+    return _prod(values, axis_or_tuple(axis), result_dtype, None, keepdims)
 
 
 @quiet
@@ -506,7 +516,7 @@ def mean(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result:
     """The means of `x` along `axis`, NaN for no elements; integers give float32; `keepdims` keeps the axis with length 1."""
     values = as_array(x)
     over = axis_or_tuple(axis)
-    total = _reduce.sum(values, over, result_type(values.dtype, np.dtype(np.float32)), keepdims=keepdims)
+    total = _sum(values, over, _averaged(values.dtype), None, keepdims)
     return (total / total.dtype.type(_count(values, over))).astype(floating(values.dtype))
 
 
@@ -515,13 +525,13 @@ def var(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result:
     """The variances of `x` along `axis`, divided by their number; integers give float32; `keepdims` keeps the axis with length 1."""
     values = as_array(x)
     over = axis_or_tuple(axis)
-    wide = values.astype(result_type(values.dtype, np.dtype(np.float32)), copy=False)
+    wide = values.astype(_averaged(values.dtype), copy=False)
     count = wide.dtype.type(_count(values, over))
-    apart = wide - np.sum(wide, over, keepdims=True) / count
+    apart = wide - _sum(wide, over, None, None, True) / count
     squares = (
         np.square(np.real(apart)) + np.square(np.imag(apart)) if wide.dtype.kind == "c" else np.square(apart)
     )
-    spread = _reduce.sum(squares, over, keepdims=keepdims) / np.real(count)
+    spread = _sum(squares, over, None, None, keepdims) / count.real
     return spread.astype(squares.dtype if wide.dtype.kind == "c" else floating(values.dtype))
 
 
@@ -584,7 +594,7 @@ def quantile(
     """
     values = floats(x)
     if _count(values, axis_or_tuple(axis)) == 0:
-        return _nan_like(_reduce.sum(values, axis_or_tuple(axis), keepdims=keepdims), np.shape(q))
+        return _nan_like(_sum(values, axis_or_tuple(axis), None, None, keepdims), np.shape(q))
     result = np.quantile(_wide(values), _shares(q), axis_or_tuple(axis), method=method, keepdims=keepdims)  # type: ignore[call-overload] # a name
     return np.asarray(result).astype(values.dtype)
 
@@ -598,21 +608,21 @@ def percentile(
 
 def count_nonzero(x: ArrayLike, axis: Axis = None) -> Result:
     """Returns the number of elements of `x` along `axis` that are not zero, as int32."""
-    return np.asarray(np.count_nonzero(as_array(x), axis=axis_or_tuple(axis)), np.int32)
+    return np.asarray(np.count_nonzero(as_array(x), axis_or_tuple(axis)), np.int32)
 
 
 @quiet
 def cumsum(x: ArrayLike, axis: int | None = None, dtype: DTypeLike | None = None) -> Result:
     """The sums of `x` up to each place along `axis`, in `dtype`; None is all of `x` as a vector."""
     values = as_array(x)
-    return np.cumsum(values, _one_axis(axis), _cumulative(values, dtype))
+    return values.cumsum(_one_axis(axis), _cumulative(values, dtype))
 
 
 @quiet
 def cumprod(x: ArrayLike, axis: int | None = None, dtype: DTypeLike | None = None) -> Result:
     """The products of `x` up to each place along `axis`, in `dtype`; None is all of `x` as a vector."""
     values = as_array(x)
-    return np.cumprod(values, _one_axis(axis), _cumulative(values, dtype))
+    return values.cumprod(_one_axis(axis), _cumulative(values, dtype))
 
 
 # Reductions that leave out NaN -----------------------------------------------------------------------------------
@@ -642,8 +652,8 @@ def nancumprod(x: ArrayLike, axis: int | None = None, dtype: DTypeLike | None = 
 def nanmean(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result:
     """`mean` of `x` along `axis` without NaN; `keepdims` keeps the axis with length 1."""
     values = floats(x)
-    present = _reduce.sum(~np.isnan(values), axis_or_tuple(axis), keepdims=keepdims)
-    total = _reduce.sum(_without_nan(_wide(values), 0), axis_or_tuple(axis), keepdims=keepdims)
+    present = _sum(~np.isnan(values), axis_or_tuple(axis), None, None, keepdims)
+    total = _sum(_without_nan(_wide(values), 0), axis_or_tuple(axis), None, None, keepdims)
     return np.asarray(total / present).astype(values.dtype)
 
 
@@ -654,7 +664,7 @@ def nanvar(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result:
     wide, over = _wide(values), axis_or_tuple(axis)
     present = np.sum(~np.isnan(values), over, keepdims=True)
     apart = np.abs(wide - np.sum(_without_nan(wide, 0), over, keepdims=True) / present)
-    total = _reduce.sum(np.where(np.isnan(values), 0, np.square(apart)), over, keepdims=keepdims)
+    total = _sum(np.where(np.isnan(values), 0, np.square(apart)), over, None, None, keepdims)
     result = np.asarray(total / (present if keepdims else present.reshape(np.shape(total))))
     return result.astype(np.real(values).dtype)
 
@@ -721,12 +731,12 @@ def argmax(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Res
         axis: None counts through all of `x`.
         keepdims: whether the axes stay, with length 1.
     """
-    return np.asarray(_reduce.argmax(_signed_zeros(x), axis, keepdims=keepdims), np.int32)
+    return np.asarray(_signed_zeros(x).argmax(axis, keepdims=keepdims), np.int32)
 
 
 def argmin(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Result:
     """The places of the smallest elements of `x` along `axis`, as int32; `keepdims` keeps the axis with length 1."""
-    return np.asarray(_reduce.argmin(_signed_zeros(x), axis, keepdims=keepdims), np.int32)
+    return np.asarray(_signed_zeros(x).argmin(axis, keepdims=keepdims), np.int32)
 
 
 def nanargmax(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Result:
@@ -742,17 +752,17 @@ def nanargmin(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> 
 def argsort(x: ArrayLike, axis: int | None = -1) -> Result:
     """The places of the elements of `x` along `axis` in ascending order, equal ones in theirs, as int32."""
     values = as_array(x)
-    return np.argsort(values, None if values.ndim == 0 else axis, kind="stable").astype(np.int32)
+    return values.argsort(None if values.ndim == 0 else axis, "stable").astype(np.int32)
 
 
 def argpartition(x: ArrayLike, kth: int, axis: int | None = -1) -> Result:
     """Places of `x` along `axis`, as int32: that of the element of rank `kth` at its place, smaller ones before it."""
-    return np.argpartition(as_array(x), kth, axis).astype(np.int32)
+    return as_array(x).argpartition(kth, axis).astype(np.int32)
 
 
 def nonzero(x: ArrayLike) -> tuple[Array, ...]:
     """The places of what is not zero in `x`: one array of int32 indices (k,) for each axis."""
-    return tuple(positions.astype(np.int32) for positions in np.nonzero(as_array(x)))
+    return tuple([positions.astype(np.int32) for positions in as_array(x).nonzero()])
 
 
 @quiet
@@ -771,7 +781,7 @@ def searchsorted(sorted_sequence: ArrayLike, values: ArrayLike, side: str = "lef
     if row.ndim != 1:
         msg = f"`sorted_sequence` must have one axis, got shape {row.shape}"
         raise ValueError(msg)
-    return np.asarray(np.searchsorted(row, searched, side), np.int32)  # type: ignore[call-overload] # a name
+    return np.asarray(row.searchsorted(searched, side), np.int32)
 
 
 def digitize(x: ArrayLike, bins: ArrayLike) -> Result:
@@ -834,6 +844,8 @@ def unique(  # noqa: PLR0917 # Keras' signature
     """
     del sorted
     values = as_array(x)
+    if size is None and not (return_index or return_inverse or return_counts):
+        return np.unique(values, axis=axis, equal_nan=False)
     distinct, first, inverse, counts = np.unique(values, True, True, True, axis, equal_nan=False)
     axis_shape = values.shape if axis is None else (values.shape[axis],)
     results = [distinct, *(part.astype(np.int32) for part in (first, inverse.reshape(axis_shape), counts))]
@@ -998,19 +1010,19 @@ def dot(x1: ArrayLike, x2: ArrayLike) -> Result:
     return np.asarray(np.dot(*common(x1, x2)))
 
 
-@quiet
+@partial(quiet, direct=np.inner, dtypes=KEPT)
 def inner(x1: ArrayLike, x2: ArrayLike) -> Result:
     """The sums of products of `x1` and `x2` over the last axis of each."""
     return np.inner(*common(x1, x2))
 
 
-@quiet
+@partial(quiet, direct=np.outer, dtypes=KEPT)
 def outer(x1: ArrayLike, x2: ArrayLike) -> Result:
     """The products of each element of `x1` with each of `x2`, as a matrix (n, m)."""
     return np.outer(*common(x1, x2))
 
 
-@quiet
+@partial(quiet, direct=np.vdot, dtypes=KEPT)
 def vdot(x1: ArrayLike, x2: ArrayLike) -> Result:
     """The sum of the products of the elements of `x1`, conjugated, with those of `x2`."""
     return np.vdot(*common(x1, x2))
@@ -1029,7 +1041,7 @@ def tensordot(x1: ArrayLike, x2: ArrayLike, axes: Any = 2) -> Result:
     return np.tensordot(first, second, axes)
 
 
-@quiet
+@partial(quiet, direct=np.kron, dtypes=KEPT)
 def kron(x1: ArrayLike, x2: ArrayLike) -> Result:
     """The Kronecker product of `x1` and `x2`."""
     return np.kron(*common(x1, x2))
@@ -1105,7 +1117,7 @@ def correlate(x1: ArrayLike, x2: ArrayLike, mode: str = "valid") -> Result:
 def trace(x: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Result:
     """The sums along the diagonals of `x`, `offset` above the main one, of the matrices in `axis1` and `axis2`."""
     values = as_array(x)
-    return np.trace(values, offset, axis1, axis2, _summed(values.dtype))
+    return values.trace(offset, axis1, axis2, _summed(values.dtype))
 
 
 @quiet
@@ -1324,11 +1336,14 @@ def reshape(x: ArrayLike, newshape: int | Sequence[int]) -> Result:
     Raises:
         ValueError: if `x` has other elements than that shape, or for other negative lengths, which NumPy ignores.
     """
-    lengths = np.atleast_1d(newshape)
-    if (lengths < -1).any():
+    lengths: Any = newshape
+    if not isinstance(newshape, (tuple, list)):
+        lengths = [newshape] if isinstance(newshape, int) else np.atleast_1d(newshape).tolist()
+    least = builtins.min(lengths, default=0)
+    if least < -1:
         msg = f"a length must be a non-negative integer, or -1 once, got newshape={newshape}"
         raise ValueError(msg)
-    if (lengths == -1).sum() > 1:
+    if least == -1 and lengths.count(-1) > 1:
         msg = f"there can be at most one unknown dimension, -1, got newshape={newshape}"
         raise ValueError(msg)
     return copied(as_array(x).reshape(newshape))
@@ -1341,12 +1356,12 @@ def ravel(x: ArrayLike) -> Result:
 
 def transpose(x: ArrayLike, axes: Sequence[int] | None = None) -> Result:
     """`x` with its axes in the order `axes`; None turns the order round."""
-    return copied(np.transpose(as_array(x), axes))
+    return copied(as_array(x).transpose(axes))
 
 
 def swapaxes(x: ArrayLike, axis1: int, axis2: int) -> Result:
     """`x` with `axis1` and `axis2` swapped."""
-    return copied(np.swapaxes(as_array(x), axis1, axis2))
+    return copied(as_array(x).swapaxes(axis1, axis2))
 
 
 def moveaxis(x: ArrayLike, source: int | Sequence[int], destination: int | Sequence[int]) -> Result:
@@ -1361,7 +1376,7 @@ def expand_dims(x: ArrayLike, axis: int | Sequence[int]) -> Result:
 
 def squeeze(x: ArrayLike, axis: Axis = None) -> Result:
     """`x` without the axes `axis`, which have length 1; None is all of these."""
-    return copied(np.squeeze(as_array(x), axis_or_tuple(axis)))
+    return copied(as_array(x).squeeze(axis_or_tuple(axis)))
 
 
 def broadcast_to(x: ArrayLike, shape: Sequence[int]) -> Result:
@@ -1371,33 +1386,33 @@ def broadcast_to(x: ArrayLike, shape: Sequence[int]) -> Result:
 
 def concatenate(xs: Sequence[ArrayLike], axis: int | None = 0) -> Result:
     """The arrays `xs` one after the other along `axis`."""
-    return copied(np.concatenate(common(*map(as_array, xs)), axis))
+    return copied(np.concatenate(alike(xs), axis))
 
 
 def append(x1: ArrayLike, x2: ArrayLike, axis: int | None = None) -> Result:
     """`x2` behind `x1` along `axis`; None takes both as vectors."""
-    first, second = common(as_array(x1), as_array(x2))
+    first, second = alike((x1, x2))
     return np.append(first, second, axis)
 
 
 def stack(x: Sequence[ArrayLike], axis: int = 0) -> Result:
     """The arrays `x`, which have one shape, side by side along a new `axis`."""
-    return np.stack(common(*map(as_array, x)), axis)
+    return np.stack(alike(x), axis)
 
 
 def vstack(xs: Sequence[ArrayLike]) -> Result:
     """The arrays `xs` one after the other along the first axis; vectors are rows."""
-    return np.vstack(common(*map(as_array, xs)))
+    return np.vstack(alike(xs))
 
 
 def hstack(xs: Sequence[ArrayLike]) -> Result:
     """The arrays `xs` one after the other along the second axis, vectors along the first."""
-    return np.hstack(common(*map(as_array, xs)))
+    return np.hstack(alike(xs))
 
 
 def dstack(xs: Sequence[ArrayLike]) -> Result:
     """The arrays `xs` one after the other along the third axis."""
-    return np.dstack(common(*map(as_array, xs)))
+    return np.dstack(alike(xs))
 
 
 def split(x: ArrayLike, indices_or_sections: Any, axis: int = 0) -> list[Array]:
@@ -1451,7 +1466,7 @@ def tile(x: ArrayLike, repeats: Any) -> Result:
 
 def repeat(x: ArrayLike, repeats: Any, axis: int | None = None) -> Result:
     """`x` with each element `repeats` times along `axis`; None takes it as a vector."""
-    return np.repeat(as_array(x), repeats, axis)
+    return as_array(x).repeat(repeats, axis)
 
 
 def roll(x: ArrayLike, shift: Any, axis: Any = None) -> Result:
@@ -1495,7 +1510,7 @@ def diagflat(x: ArrayLike, k: int = 0) -> Result:
 
 def diagonal(x: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Result:
     """The diagonals of `x`, `offset` above the main one, of the matrices in `axis1` and `axis2`."""
-    return copied(np.diagonal(as_array(x), offset, axis1, axis2))
+    return copied(as_array(x).diagonal(offset, axis1, axis2))
 
 
 def tril(x: ArrayLike, k: int = 0) -> Result:
@@ -1514,7 +1529,7 @@ def take(x: ArrayLike, indices: ArrayLike, axis: int | None = None) -> Result:
     Raises:
         IndexError: for an index out of range.
     """
-    return np.take(as_array(x), _indices(indices), axis)
+    return as_array(x).take(_indices(indices), axis)
 
 
 def take_along_axis(x: ArrayLike, indices: ArrayLike, axis: int | None = None) -> Result:
@@ -1609,6 +1624,12 @@ def _summed(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return dtype if wide is None or dtype.itemsize > wide.itemsize else wide
 
 
+@cache
+def _averaged(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Returns the dtype in which a mean of numbers of `dtype` is computed."""
+    return result_type(dtype, np.dtype(np.float32))
+
+
 def _one_axis(axis: Any) -> Any:
     """Returns the axis in a sequence of one; anything else as it is."""
     return axis[0] if isinstance(axis, (list, tuple)) and len(axis) == 1 else axis
@@ -1665,10 +1686,10 @@ def _all_axes(x: ArrayLike, axis: Axis) -> Any:
     return tuple(range(np.ndim(x))) if axis is None else axis_or_tuple(axis)
 
 
-def _signed_zeros(x: ArrayLike) -> Array:
+def _signed_zeros(x: ArrayLike) -> Any:
     """Returns `x` with the negative number nearest to 0 instead of each -0.0."""
-    values = as_array(x)
-    if values.dtype.kind != "f" or values.ndim == 0:
+    values: Any = as_array(x)
+    if values.dtype.kind != "f" or values.ndim == 0 or np.count_nonzero(values) == values.size:
         return values
     wide = values.astype(np.float32) if values.dtype == np.float16 else values
     return np.where((wide == 0) & np.signbit(wide), -np.finfo(wide.dtype).tiny, wide)
@@ -1680,9 +1701,7 @@ def _nan_place(find: Any, x: ArrayLike, filling: float, axis: int | None, keepdi
         return np.asarray(find(values, axis, keepdims=keepdims), np.int32)
     lost = np.isnan(values)
     position = find(np.where(lost, values.dtype.type(filling), values), axis, keepdims=keepdims)
-    return np.where(
-        _reduce.all(lost, axis=axis, keepdims=keepdims), np.int32(-1), np.asarray(position, np.int32)
-    )
+    return np.where(_all(lost, axis, None, None, keepdims), np.int32(-1), np.asarray(position, np.int32))
 
 
 def _resized(values: Array, length: int, axis: int, filling: Any) -> Array:
