@@ -150,6 +150,110 @@ def test_arrays_of_other_classes_give_plain_arrays() -> None:
     assert np.array_equal(ops.add(X.view(Named), Y), X + Y)
 
 
+# What is computed in another way than by the function of NumPy of that name.
+
+SPECIAL = np.array([0.0, -0.0, 1.0, 1.00001, -1.0, np.inf, -np.inf, np.nan, 3e38, 1e-45], np.float32)
+
+
+@pytest.mark.parametrize("equal_nan", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, np.int8, np.uint8, np.int32, bool])
+def test_close_numbers_are_those_of_numpy(dtype: Any, equal_nan: bool) -> None:
+    with np.errstate(all="ignore"):
+        values = (
+            SPECIAL.astype(dtype) if np.dtype(dtype).kind == "f" else np.arange(-128, 128, 15).astype(dtype)
+        )
+        first, second = values[:, None], values[None, :]
+        if dtype is bool:
+            first = first.astype(np.float32)
+        expected = np.isclose(first, second, rtol=1e-5, atol=1e-3, equal_nan=equal_nan)
+    found = ops.isclose(first, second, rtol=1e-5, atol=1e-3, equal_nan=equal_nan)
+    assert np.array_equal(found, expected)
+    assert ops.allclose(first, first, equal_nan=equal_nan) == np.allclose(first, first, equal_nan=equal_nan)
+
+
+@pytest.mark.parametrize(
+    "places", [1, 2, 3, 5, 7, [2], [1, 4], [0, 6], [-2], [4, 2], [9], [], np.int64(3), np.array([2, 3])]
+)
+@pytest.mark.parametrize("axis", [0, 1, -1, -2])
+def test_parts_are_those_of_numpy(places: Any, axis: int) -> None:
+    x = np.arange(36, dtype=np.float32).reshape(6, 6)[:, ::-1]
+    for name in ("split", "array_split"):
+        try:
+            expected = getattr(np, name)(x, places, axis)
+        except ValueError:
+            with pytest.raises(ValueError, match="no equal division"):
+                getattr(ops, name)(x, places, axis)
+            continue
+        found = getattr(ops, name)(x, places, axis)
+        assert [part.tolist() for part in found] == [part.tolist() for part in expected]
+        assert not any(np.shares_memory(part, x) for part in found)
+
+
+def test_parts_along_an_axis_need_that_axis() -> None:
+    cube = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
+    for name, axes in (("hsplit", 1), ("vsplit", 2), ("dsplit", 3)):
+        assert np.array_equal(getattr(ops, name)(cube, 2), getattr(np, name)(cube, 2))
+        with pytest.raises(ValueError, match=f"at least {axes} axes"):
+            getattr(ops, name)(np.ones((1,) * (axes - 1), np.float32), 1)
+    assert np.array_equal(ops.hsplit(X[:2], 2), np.hsplit(X[:2], 2))
+    for count in (0, -1):
+        with pytest.raises(ValueError, match="at least 1"):
+            ops.split(X, count)
+
+
+def test_the_first_condition_that_holds_selects() -> None:
+    conditions = [X > 1, np.array([[1.0], [0.0]], np.float32), [True, False, True]]
+    choices = [X, Y, 7]
+    found = ops.select(conditions, choices, default=-1)
+    expected = np.select(
+        [np.asarray(each, bool) for each in conditions], [X, Y, np.float32(7)], np.float32(-1)
+    )
+    assert found.dtype == np.float32
+    assert np.array_equal(found, expected)
+    for wrong in (([], []), (conditions, choices[:2])):
+        with pytest.raises(ValueError, match="must have one length"):
+            ops.select(*wrong)
+
+
+@pytest.mark.parametrize(("first", "second"), [(3, 3), (2, 3), (3, 2), (2, 2)])
+def test_cross_products_are_those_of_padded_vectors(first: int, second: int) -> None:
+    a = np.random.default_rng(0).normal(size=(4, first)).astype(np.float32)
+    b = np.random.default_rng(1).normal(size=(5, 1, second)).astype(np.float32)
+    padded = [np.pad(each, [(0, 0)] * (each.ndim - 1) + [(0, 3 - each.shape[-1])]) for each in (a, b)]
+    expected = np.cross(*padded)
+    found = ops.cross(a, b)
+    assert np.array_equal(found, expected[..., 2] if first == second == 2 else expected)
+    if first == second == 3:
+        assert np.array_equal(ops.cross(a.T, b, axisa=0, axisc=1), np.moveaxis(expected, -1, 1))
+
+
+@pytest.mark.parametrize(
+    "shape", [(6,), [2, -1], (-1,), 6, -1, np.array([3, 2]), np.int64(6), (3, np.int32(2)), (1, 6, 1)]
+)
+def test_shapes_of_each_kind_are_taken(shape: Any) -> None:
+    x = np.arange(6, dtype=np.float32)
+    assert np.array_equal(ops.reshape(x, shape), x.reshape(shape))
+
+
+def test_no_zero_is_found_twice() -> None:
+    for values in ([-0.0, 0.0, -0.0], [-1.0, -0.0, 0.0], [0.0, -0.0], [np.nan, 0.0], [1.0, 2.0, 2.0]):
+        x = np.array(values, np.float32)
+        exact = x.astype(np.float64) + np.where(np.signbit(x) & (x == 0), -1e-300, 0.0)
+        assert ops.argmax(x) == np.argmax(exact)
+        assert ops.argmin(x[None], axis=1, keepdims=True) == np.argmin(exact)
+        assert ops.argmax(x).dtype == np.int32
+
+
+def test_counts_take_weights_and_lengths() -> None:
+    i = np.array([3, 1, 1], np.uint8)
+    assert ops.bincount(i).tolist() == [0, 2, 0, 1]
+    assert ops.bincount(i, minlength=6).tolist() == [0, 2, 0, 1, 0, 0]
+    assert ops.bincount(i, weights=X).tolist() == [0.0, -1.0, 0.0, 0.5]
+    assert ops.bincount(i[:0], minlength=2).tolist() == [0, 0]
+    assert ops.bincount(i).dtype == np.int32
+    assert ops.bincount([i, i], weights=np.float16([X, Y])).dtype == np.float16
+
+
 # Warnings.
 
 

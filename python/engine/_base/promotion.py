@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -46,11 +46,11 @@ def standard(dtype: DTypeLike | type | None) -> np.dtype[Any]:
     Raises:
         ValueError: for a dtype that is none of bool, integers, float16 to float64, complex64 and complex128.
     """
+    if isinstance(dtype, (str, type)):
+        return _named(dtype)
     if isinstance(dtype, np.dtype) and dtype in _KEPT:
         return dtype
-    if dtype is None:
-        return _FLOAT32
-    return _named(dtype) if isinstance(dtype, (str, type)) else _standard(dtype)
+    return _FLOAT32 if dtype is None else _standard(dtype)
 
 
 def _standard(dtype: Any) -> np.dtype[Any]:
@@ -91,6 +91,8 @@ def as_array(x: Any, dtype: DTypeLike | None = None) -> Array:
     """
     if type(x) is np.ndarray and dtype is None and x.dtype in _KEPT:
         return x
+    if type(x) in _OF_NUMBERS and dtype is None:
+        return np.array(x, _OF_NUMBERS[type(x)])
     if dtype is not None:
         return (
             np.asarray(x).astype(standard(dtype), copy=False) if _typed(x) else np.asarray(x, standard(dtype))
@@ -116,6 +118,8 @@ def result_type(*operands: Any) -> np.dtype[Any]:
 
 def _kind_of(operand: Any) -> Any:
     """Returns the dtype of an operand, or `int` or `float` for numbers of Python and for these themselves."""
+    if type(operand) in _OF_NUMBERS:
+        return type(operand)
     if isinstance(operand, (bool, complex)) and not isinstance(operand, np.generic):
         return standard(type(operand))
     if operand is int or operand is float:
@@ -125,43 +129,42 @@ def _kind_of(operand: Any) -> Any:
     return standard(operand if isinstance(operand, (np.dtype, str, type)) else as_array(operand).dtype)
 
 
-def common(*operands: Any, least_dtype: Any = None) -> list[Any]:
+def common(*operands: Any, least_dtype: Any = None) -> Sequence[Any]:
     """`operands` as arrays of the one dtype that their result has; they may be the operands themselves.
 
     Args:
         *operands: arrays, or what NumPy makes one of.
         least_dtype: `float` for results of floats.
     """
-    first = operands[0]
-    if type(first) is np.ndarray and first.dtype in _FLOATS and _have_dtype(operands, first.dtype):
-        return list(operands)
-    kinds = set() if least_dtype is None else {least_dtype}
-    values = []
-    for operand in operands:
-        kind = _OF_NUMBERS.get(type(operand))
-        if kind is None:
-            array = as_array(operand)
-            kinds.add(_kind_of(operand) if _python(operand) else array.dtype)
-        else:
-            array = np.array(operand, kind)
-            kinds.add(type(operand))
-        values.append(array)
+    if _are_alike(operands, _FLOATS):
+        return operands
+    values = [as_array(operand) for operand in operands]
+    kinds = {
+        _kind_of(operand) if _python(operand) else value.dtype
+        for operand, value in zip(operands, values, strict=True)
+    }
+    if least_dtype is not None:
+        kinds.add(least_dtype)
     dtype = _joined(frozenset(kinds))
     return [value if value.dtype is dtype else value.astype(dtype) for value in values]
 
 
-def alike(arrays: Iterable[Any]) -> list[Array]:
+def alike(arrays: Sequence[Any]) -> Sequence[Array]:
     """What is joined, as arrays of one dtype; a number of Python is an array as well."""
-    values = [as_array(array) for array in arrays]
-    return values if len({value.dtype for value in values}) == 1 else common(*values)
+    return arrays if _are_alike(arrays, _KEPT) else common(*map(as_array, arrays))
 
 
-def _have_dtype(operands: Sequence[Any], dtype: np.dtype[Any]) -> bool:
-    """Returns whether all operands are arrays of one dtype."""
-    for operand in operands:  # noqa: SIM110 # `all` of a generator takes twice as long
-        if type(operand) is not np.ndarray or operand.dtype is not dtype:
+def _are_alike(operands: Sequence[Any], dtypes: Container[np.dtype[Any]]) -> bool:
+    """Returns whether all operands are arrays, and have the same one of these dtypes."""
+    dtype = None
+    for operand in operands:
+        if type(operand) is not np.ndarray:
             return False
-    return True
+        if operand.dtype is not dtype:
+            if dtype is not None:
+                return False
+            dtype = operand.dtype
+    return dtype in dtypes
 
 
 def floats(x: Any) -> Array:

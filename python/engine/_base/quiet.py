@@ -36,10 +36,12 @@ def quiet(function: _Function, direct: Any = None, dtypes: Iterable[np.dtype[Any
 
     Args:
         function: the function of arrays.
-        direct: a function of NumPy that does the same for arrays of one dtype, and for numbers beside float32 and int32.
+        direct: a function of NumPy that does the same for arrays of one dtype, and for numbers beside float32 and int32, if it
+            is called without the arguments that have defaults.
         dtypes: those for which it does.
     """
     if _SETTING is None:
         return np.errstate(all="ignore")(function)
-    arity = len(inspect.signature(function).parameters) if direct else 0
+    parameters = inspect.signature(function).parameters.values() if direct else ()
+    arity = sum(parameter.default is parameter.empty for parameter in parameters)
     return computed_within(function, _SETTING, _VALUE, direct, arity, tuple(dtypes))  # type: ignore[return-value] # it has the same signature

@@ -77,12 +77,11 @@ def convert_to_tensor(
     Raises:
         ValueError: for `sparse` or `ragged`.
     """
-    for name, value in (("sparse", sparse), ("ragged", ragged)):
-        if value:
-            msg = f"`{name}` must be None or False: there are only dense arrays here"
-            raise ValueError(msg)
+    if sparse or ragged:
+        msg = f"`{'sparse' if sparse else 'ragged'}` must be None or False: there are only dense arrays here"
+        raise ValueError(msg)
     array = copied(as_array(x, dtype))
-    return array.view(Tensor) if array.dtype == np.float32 else array
+    return array.view(Tensor) if array.dtype.char == "f" else array
 
 
 def convert_to_numpy(x: ArrayLike) -> Result:
@@ -326,7 +325,7 @@ def slice(inputs: ArrayLike, start_indices: Any, shape: Sequence[int]) -> Result
         shape: its length along each axis; -1 is the rest.
     """
     values = as_array(inputs)
-    starts = as_array(start_indices).reshape(-1).tolist()
+    starts = _places(start_indices)
     sizes = [
         values.shape[axis] - start if size == -1 else int(size)
         for axis, (size, start) in enumerate(zip(shape, starts, strict=True))
@@ -338,7 +337,7 @@ def slice_update(inputs: ArrayLike, start_indices: Any, updates: ArrayLike) -> R
     """A copy of `inputs` with `updates` at the place that begins at `start_indices`, as for `slice`."""
     result = copied(as_array(inputs))
     new = as_array(updates)
-    result[_window(result, as_array(start_indices).reshape(-1).tolist(), new.shape)] = new
+    result[_window(result, _places(start_indices), new.shape)] = new
     return result
 
 
@@ -393,6 +392,10 @@ def unstack(x: ArrayLike, num: int | None = None, axis: int = 0) -> list[Array]:
     return [copied(part) for part in np.moveaxis(as_array(x), axis, 0)]
 
 
+def _places(indices: Any) -> list[int]:
+    return np.asarray(indices).reshape(-1).tolist()
+
+
 def _length(xs: Any, length: int | None) -> int:
     """Returns the number of parts along the first axes."""
     lengths = set() if xs is None else {_length_along(leaf, 0) for leaf in tree.flatten(xs)}
@@ -444,14 +447,14 @@ def _stacked(results: list[Any]) -> Any:
 
 def _window(values: Array, starts: Sequence[int], sizes: Sequence[int]) -> tuple[builtins.slice, ...]:
     """Returns where a part of `sizes` begins: at `starts`, or before that if it would not fit in otherwise."""
-    if any(size > extent for size, extent in zip(sizes, values.shape, strict=True)):
-        msg = f"a part of shape {tuple(sizes)} doesn't fit into {values.shape}"
-        raise ValueError(msg)
-    begins = [
-        min(max(start + extent if start < 0 else start, 0), extent - size)
-        for start, size, extent in zip(starts, sizes, values.shape, strict=True)
-    ]
-    return tuple(builtins.slice(begin, begin + size) for begin, size in zip(begins, sizes, strict=True))
+    window = []
+    for start, size, extent in zip(starts, sizes, values.shape, strict=True):
+        if size > extent:
+            msg = f"a part of shape {tuple(sizes)} doesn't fit into {values.shape}"
+            raise ValueError(msg)
+        begin = min(max(start + extent if start < 0 else start, 0), extent - size)
+        window.append(builtins.slice(begin, begin + size))
+    return tuple(window)
 
 
 def _change(result: Array, indices: Array, updates: Array, reduction: Any) -> None:

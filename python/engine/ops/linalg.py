@@ -142,7 +142,7 @@ def norm(x: ArrayLike, ord: Any = None, axis: Any = None, keepdims: bool = False
     """
     values = floats(x)
     result = np.linalg.norm(_single(values), ord, axis_or_tuple(axis), keepdims)
-    return np.asarray(result).astype(np.real(values).dtype)
+    return np.asarray(result).astype(values.real.dtype)
 
 
 def pinv(x: ArrayLike, rcond: float | None = None) -> Result:
@@ -238,7 +238,7 @@ def _square(x: ArrayLike) -> Array:
 
 def _single(values: Array) -> Array:
     """Returns `values`, converted to float32 if they are float16, which LAPACK lacks."""
-    return values.astype(np.float32) if values.dtype == np.float16 else values
+    return values.astype(np.float32) if values.dtype.char == "e" else values
 
 
 def _cast(result: Any, x: ArrayLike) -> Array:

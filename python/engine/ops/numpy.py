@@ -10,8 +10,9 @@ import builtins
 import functools
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
@@ -60,6 +61,7 @@ _OPERAND = re.compile(r"(?<=`)[ab](?=`)|\b[ab](?=\.copy\(\)|, np\.)")
 
 # By the least kind of numbers of a result: the dtypes of operands that are its dtype, too.
 _KEPT_AS = {None: KEPT, int: [dtype for dtype in KEPT if dtype.kind != "b"], float: FLOATS}
+_REAL_FLOATS = [dtype for dtype in FLOATS if dtype.kind == "f"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -263,7 +265,7 @@ def ldexp(x1: ArrayLike, x2: ArrayLike) -> Result:
         msg = f"ldexp exponent must be an integer type, got `x2` of dtype {exponent.dtype}"
         raise TypeError(msg)
     values = floats(x1)
-    return np.ldexp(values, exponent.astype(np.int32)).astype(values.dtype, copy=False)
+    return np.ldexp(values, exponent.astype(np.int32, copy=False)).astype(values.dtype, copy=False)
 
 
 bitwise_invert = _unary(np.invert, "Bitwise complement of the integers or bools `x`.", name="bitwise_invert")
@@ -287,7 +289,7 @@ abs = _alias(absolute, "abs")
 negative = _unary(np.negative, "`-x`, elementwise.")
 
 
-@quiet
+@partial(quiet, direct=np.reciprocal, dtypes=_REAL_FLOATS)
 def reciprocal(x: ArrayLike) -> Result:
     """`1 / x`, elementwise; integers give float32."""
     values = floats(x)
@@ -301,7 +303,7 @@ sign = _unary(np.sign, "-1, 0 or 1 by the sign of `x`, elementwise, in the dtype
 def square(x: ArrayLike) -> Result:
     """`x * x`, elementwise; bools give int32."""
     values = as_array(x)
-    return np.square(values.astype(np.int32) if values.dtype == np.bool_ else values)
+    return np.square(values.astype(np.int32) if values.dtype.kind == "b" else values)
 
 
 def trunc(x: ArrayLike) -> Result:
@@ -361,7 +363,7 @@ def nan_to_num(
         posinf: in the place of infinity; default the largest number of the dtype.
         neginf: in the place of minus infinity; default the lowest number of the dtype.
     """
-    return copied(np.nan_to_num(as_array(x), nan=nan, posinf=posinf, neginf=neginf))
+    return np.asarray(np.nan_to_num(as_array(x), True, nan, posinf, neginf))
 
 
 @quiet
@@ -378,14 +380,18 @@ def isclose(
         equal_nan: whether NaN is equal to NaN.
     """
     first, second = common(x1, x2)
-    return np.asarray(np.isclose(first, second, rtol, atol, equal_nan))
+    # Absolute values of integers may be beyond their dtype.
+    second = second if second.dtype.kind in "fc" else second.astype(np.float64)
+    within = np.abs(first - second) <= atol + rtol * np.abs(second)
+    near = within & np.isfinite(second) | (first == second)
+    return np.asarray(near | np.isnan(first) & np.isnan(second) if equal_nan else near)
 
 
 def allclose(
     x1: ArrayLike, x2: ArrayLike, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Result:
     """Returns whether all numbers of `x1` and `x2` are about equal, as one bool; `rtol`, `atol` and `equal_nan` as for `isclose`."""
-    return np.all(isclose(x1, x2, rtol, atol, equal_nan))
+    return isclose(x1, x2, rtol, atol, equal_nan).all()
 
 
 def clip(x: ArrayLike, x_min: ArrayLike | None, x_max: ArrayLike | None) -> Result:
@@ -397,7 +403,7 @@ def clip(x: ArrayLike, x_min: ArrayLike | None, x_max: ArrayLike | None) -> Resu
         x_max: as `x_min`.
     """
     values = as_array(x)
-    values = values.astype(np.int32) if values.dtype == np.bool_ else values
+    values = values.astype(np.int32) if values.dtype.kind == "b" else values
     bounds = [bound for bound in (x_min, x_max) if bound is not None]
     values, *cast = common(values, *bounds)
     clipped = iter(cast)
@@ -437,8 +443,13 @@ def select(condlist: Sequence[ArrayLike], choicelist: Sequence[ArrayLike], defau
         choicelist: as many arrays.
         default: an array or a number.
     """
-    *choices, other = common(*choicelist, default)
-    return np.select([as_array(condition).astype(np.bool_) for condition in condlist], choices, other)
+    if len(condlist) != len(choicelist) or not len(condlist):
+        msg = f"`condlist` and `choicelist` must have one length, 1 or more, got {len(condlist)} and {len(choicelist)}"
+        raise ValueError(msg)
+    *choices, result = common(*choicelist, default)
+    for condition, choice in zip(reversed(condlist), reversed(choices), strict=True):
+        result = np.where(as_array(condition), choice, result)
+    return result
 
 
 # Reductions ------------------------------------------------------------------------------------------------------
@@ -882,6 +893,9 @@ def bincount(
         msg = f"`x` must have one axis or two, got shape {rows.shape}"
         raise ValueError(msg)
     dtype = np.dtype(np.int32) if weights is None else as_array(weights).dtype
+    if rows.ndim == 1:
+        factors = None if weights is None else as_array(weights).astype(np.float64)
+        return np.bincount(rows.astype(np.int64), factors, builtins.max(minlength, 0)).astype(dtype)
     length = builtins.max(int(rows.max()) + 1 if rows.size else 0, minlength)
     parts = None if weights is None else as_array(weights).reshape(-1, rows.shape[-1]).astype(np.float64)
     counts = [
@@ -1084,7 +1098,8 @@ def cross(  # noqa: PLR0917 # Keras' signature
     if axis is not None:
         axisa = axisb = axisc = axis
     first, second = common(x1, x2)
-    first, second = np.moveaxis(first, axisa, -1), np.moveaxis(second, axisb, -1)
+    first = first if axisa == -1 else np.moveaxis(first, axisa, -1)
+    second = second if axisb == -1 else np.moveaxis(second, axisb, -1)
     plane, space = 2, 3
     if {first.shape[-1], second.shape[-1]} - {plane, space}:
         msg = f"`x1` and `x2` must have 2 or 3 numbers along their axes, got shapes {np.shape(x1)} and {np.shape(x2)}"
@@ -1092,10 +1107,13 @@ def cross(  # noqa: PLR0917 # Keras' signature
     if first.shape[-1] == second.shape[-1] == plane:
         return np.asarray(first[..., 0] * second[..., 1] - first[..., 1] * second[..., 0])
     (a, b, c), (d, e, f) = (
-        np.moveaxis(np.pad(vectors, [(0, 0)] * (vectors.ndim - 1) + [(0, space - vectors.shape[-1])]), -1, 0)
+        [
+            vectors[..., place] if place < vectors.shape[-1] else vectors.dtype.type(0)
+            for place in range(space)
+        ]
         for vectors in (first, second)
     )
-    return copied(np.moveaxis(np.stack([b * f - c * e, c * d - a * f, a * e - b * d], axis=-1), -1, axisc))
+    return np.stack([b * f - c * e, c * d - a * f, a * e - b * d], axisc)
 
 
 def corrcoef(x: ArrayLike) -> Result:
@@ -1105,7 +1123,7 @@ def corrcoef(x: ArrayLike) -> Result:
         return np.asarray(np.corrcoef(_wide(values))).astype(values.dtype)
 
 
-@quiet
+@partial(quiet, direct=np.correlate, dtypes=KEPT)
 def correlate(x1: ArrayLike, x2: ArrayLike, mode: str = "valid") -> Result:
     """The cross-correlation of the vectors `x1` and `x2`; `mode` is "valid", "same" or "full", as in `numpy.correlate`."""
     first, second = common(x1, x2)
@@ -1139,7 +1157,7 @@ def trapezoid(y: ArrayLike, x: ArrayLike | None = None, dx: float = 1.0, axis: i
 
 def diff(a: ArrayLike, n: int = 1, axis: int = -1) -> Result:
     """The differences between neighbours in `a` along `axis`, taken `n` times."""
-    return copied(np.diff(as_array(a), n, axis))
+    return np.diff(as_array(a), n, axis) if n else copied(as_array(a))
 
 
 # Arrays from numbers ---------------------------------------------------------------------------------------------
@@ -1167,7 +1185,8 @@ def empty(shape: Any, dtype: DTypeLike | None = None) -> Result:
 
 def full(shape: Any, fill_value: ArrayLike, dtype: DTypeLike | None = None) -> Result:
     """An array of `shape` filled with `fill_value`, which is broadcast, in `dtype`, default float32."""
-    return np.full(shape, as_array(fill_value, _new(dtype)), _new(dtype))
+    result_dtype = _new(dtype)
+    return np.full(shape, as_array(fill_value, result_dtype), result_dtype)
 
 
 def zeros_like(x: ArrayLike, dtype: DTypeLike | None = None) -> Result:
@@ -1426,27 +1445,28 @@ def split(x: ArrayLike, indices_or_sections: Any, axis: int = 0) -> list[Array]:
     Raises:
         ValueError: if equal parts are impossible.
     """
-    return _copies(np.split(as_array(x), _sections(indices_or_sections), axis))
+    return _split(x, indices_or_sections, axis)
 
 
 def array_split(x: ArrayLike, indices_or_sections: Any, axis: int = 0) -> list[Array]:
     """The parts of `x` along `axis` as by `split`, but `indices_or_sections` parts may differ in length by 1."""
-    return _copies(np.array_split(as_array(x), _sections(indices_or_sections), axis))
+    return _split(x, indices_or_sections, axis, in_equal_parts=False)
 
 
 def hsplit(x: ArrayLike, indices_or_sections: Any) -> list[Array]:
     """The parts of `x` along the second axis, a vector's along the first, by `indices_or_sections` as for `split`."""
-    return _copies(np.hsplit(as_array(x), _sections(indices_or_sections)))
+    values = as_array(x)
+    return _split(values, indices_or_sections, 1 if values.ndim > 1 else 0)
 
 
 def vsplit(x: ArrayLike, indices_or_sections: Any) -> list[Array]:
     """The parts of `x` along the first axis by `indices_or_sections` as for `split`."""
-    return _copies(np.vsplit(as_array(x), _sections(indices_or_sections)))
+    return _split(x, indices_or_sections, 0, least_axes=2)
 
 
 def dsplit(x: ArrayLike, indices_or_sections: Any) -> list[Array]:
     """The parts of `x` along the third axis by `indices_or_sections` as for `split`."""
-    return _copies(np.dsplit(as_array(x), _sections(indices_or_sections)))
+    return _split(x, indices_or_sections, 2, least_axes=3)
 
 
 def meshgrid(*x: ArrayLike, indexing: str = "xy") -> list[Array]:
@@ -1456,7 +1476,7 @@ def meshgrid(*x: ArrayLike, indexing: str = "xy") -> list[Array]:
         *x: the coordinates along each axis, (n,), (m,) and so on.
         indexing: "xy" for the axes (m, n, ...), "ij" for (n, m, ...).
     """
-    return _copies(np.meshgrid(*map(as_array, x), indexing=indexing))  # type: ignore[call-overload] # a name
+    return list(np.meshgrid(*map(as_array, x), indexing=indexing))  # type: ignore[call-overload] # a name
 
 
 def tile(x: ArrayLike, repeats: Any) -> Result:
@@ -1615,7 +1635,7 @@ def slogdet(x: ArrayLike) -> tuple[Array, Array]:
 def _linalg(x: ArrayLike) -> Array:
     """Returns `x` as floats for NumPy's linear algebra, which does not support float16."""
     values = floats(x)
-    return values.astype(np.float32) if values.dtype == np.float16 else values
+    return values.astype(np.float32) if values.dtype.char == "e" else values
 
 
 def _summed(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -1638,7 +1658,7 @@ def _one_axis(axis: Any) -> Any:
 def _cumulative(values: Array, dtype: DTypeLike | None) -> np.dtype[Any]:
     if dtype is not None:
         return standard(dtype)
-    return np.dtype(np.int32) if values.dtype == np.bool_ else values.dtype
+    return np.dtype(np.int32) if values.dtype.kind == "b" else values.dtype
 
 
 def _count(values: Array, axis: Any) -> int:
@@ -1691,7 +1711,7 @@ def _signed_zeros(x: ArrayLike) -> Any:
     values: Any = as_array(x)
     if values.dtype.kind != "f" or values.ndim == 0 or np.count_nonzero(values) == values.size:
         return values
-    wide = values.astype(np.float32) if values.dtype == np.float16 else values
+    wide = values.astype(np.float32) if values.dtype.char == "e" else values
     return np.where((wide == 0) & np.signbit(wide), -np.finfo(wide.dtype).tiny, wide)
 
 
@@ -1720,13 +1740,28 @@ def _dense(sparse: bool) -> None:
         raise ValueError(msg)
 
 
-def _copies(parts: Iterable[Array]) -> list[Array]:
-    return [copied(part) for part in parts]
-
-
-def _sections(indices_or_sections: Any) -> Any:
-    sections = as_array(indices_or_sections)
-    return int(sections) if sections.ndim == 0 else sections.tolist()
+def _split(
+    x: ArrayLike, indices_or_sections: Any, axis: int, *, in_equal_parts: bool = True, least_axes: int = 1
+) -> list[Array]:
+    values, sections = as_array(x), as_array(indices_or_sections)
+    if values.ndim < least_axes:
+        msg = f"`x` must have at least {least_axes} axes to be split along axis {axis}, got shape {values.shape}"
+        raise ValueError(msg)
+    length = values.shape[axis]
+    if sections.ndim == 0:
+        count = int(sections)
+        if count < 1:
+            msg = f"`indices_or_sections` must be at least 1 if it is a number of parts, got {count}"
+            raise ValueError(msg)
+        size, larger = divmod(length, count)
+        if in_equal_parts and larger:
+            msg = f"{length} elements along axis {axis} are no equal division into {count} parts"
+            raise ValueError(msg)
+        bounds = [number * size + builtins.min(number, larger) for number in range(count + 1)]
+    else:
+        bounds = [0, *sections.tolist(), length]
+    turned = values.swapaxes(axis, 0)
+    return [copied(turned[begin:end].swapaxes(axis, 0)) for begin, end in pairwise(bounds)]
 
 
 def _indices(indices: ArrayLike) -> Array:
