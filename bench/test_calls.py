@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from bench.calls import WORK
+from bench import small_functions
+from bench.calls import FAMILIES, WORK
 from bench.tasks import Call
 from bench.worker import CallSession
 
@@ -19,8 +21,20 @@ def test_engine_does_the_work(what: str, rows: int) -> None:
     session.finish()
 
 
-@pytest.mark.parametrize("what", ["compiled", "eager"])
+@pytest.mark.parametrize("what", ["compiled", "eager", *FAMILIES])
 def test_numpy_does_the_work(what: str) -> None:
     session = CallSession("numpy", Call(what, 4, 1), Path())
     session.start()
     session.finish()
+
+
+def test_small_functions_do_what_those_of_numpy_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(small_functions, "BLOCKS", 1)
+    monkeypatch.setattr(small_functions, "CALLS", 1)
+    monkeypatch.setattr(small_functions, "confine", lambda threads: None)
+    monkeypatch.setattr("sys.argv", ["small_functions"])
+    with np.errstate():
+        small_functions.main()
+    assert f"{len(small_functions.ALL)} calls: " in capsys.readouterr().out

@@ -6,6 +6,9 @@ what does the call, with the work of `WORK`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,9 +18,20 @@ WIDTHS = (4, 64, 64, 2)
 """Of the network of an agent, with the activation relu but for the last layer."""
 RATES = {"sgd": 0.01, "adam": 1e-3}
 
+FAMILIES: dict[str, Callable[[Any, Any, Any], Any]] = {
+    "tanh": lambda xp, x, y: xp.tanh(x),
+    "add": lambda xp, x, y: xp.add(x, y),
+    "sum": lambda xp, x, y: xp.sum(x, 1),
+    "argmax": lambda xp, x, y: xp.argmax(x, 1),
+    "reshape": lambda xp, x, y: xp.reshape(x, (-1,)),
+    "concatenate": lambda xp, x, y: xp.concatenate([x, y], 1),
+}
+"""A function for each family of those that are called alone, without a compiler: the namespace of a library and two matrices."""
+
 WORK = {
     "compiled": "a compiled tanh(x) * y of matrices (rows, 4)",
     "eager": "tanh, add and sum of matrices (rows, 4), without a compiler",
+    **{name: f"{name} of matrices (rows, 4) alone, without a compiler" for name in FAMILIES},
     "predict": "the outputs of a network 4-64-64-2, as an array of NumPy",
     "predict_read_only": "the same of rows that can't be written to",
     "train_on_batch": "a step with the mean squared error and SGD by what the library has for it, and the loss as a float",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import engine
-from bench.calls import RATES, WIDTHS, labels, matrices, samples
+from bench.calls import FAMILIES, RATES, WIDTHS, labels, matrices, samples
 from engine import layers, losses, metrics, ops, optimizers
 
 RULES = {"sgd": optimizers.SGD, "adam": optimizers.Adam}
@@ -49,6 +49,14 @@ def compiled(rows: int) -> Callable[[], Any]:
 def eager(rows: int) -> Callable[[], Any]:
     x, y = matrices(rows)
     return lambda: ops.sum(ops.add(ops.tanh(x), y))
+
+
+def alone(name: str) -> Callable[[int], Callable[[], Any]]:
+    def prepared(rows: int) -> Callable[[], Any]:
+        x, y = matrices(rows)
+        return lambda: FAMILIES[name](ops, x, y)
+
+    return prepared
 
 
 def predict(rows: int, read_only: bool = False) -> Callable[[], Any]:
@@ -105,6 +113,7 @@ def tape(rows: int) -> Callable[[], Any]:
 CALLS: dict[str, Callable[[int], Callable[[], Any]]] = {
     "compiled": compiled,
     "eager": eager,
+    **{name: alone(name) for name in FAMILIES},
     "predict": predict,
     "predict_read_only": lambda rows: predict(rows, read_only=True),
     "train_on_batch": train_on_batch,

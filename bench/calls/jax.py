@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bench.calls import RATES, WIDTHS, labels, matrices, samples
+from bench.calls import FAMILIES, RATES, WIDTHS, labels, matrices, samples
 
 
 def compiled(rows: int) -> Callable[[], Any]:
@@ -22,6 +22,14 @@ def compiled(rows: int) -> Callable[[], Any]:
 def eager(rows: int) -> Callable[[], Any]:
     x, y = map(jax.device_put, matrices(rows))
     return lambda: jnp.sum(jnp.add(jnp.tanh(x), y)).block_until_ready()
+
+
+def alone(name: str) -> Callable[[int], Callable[[], Any]]:
+    def prepared(rows: int) -> Callable[[], Any]:
+        x, y = map(jax.device_put, matrices(rows))
+        return lambda: FAMILIES[name](jnp, x, y).block_until_ready()
+
+    return prepared
 
 
 def weights() -> Any:
@@ -134,6 +142,7 @@ def own_step(rows: int) -> Callable[[], Any]:
 CALLS: dict[str, Callable[[int], Callable[[], Any]]] = {
     "compiled": compiled,
     "eager": eager,
+    **{name: alone(name) for name in FAMILIES},
     "predict": predict,
     "train_on_batch": update("sgd", reads=True),
     "train_on_labels": train_on_labels,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.calls import matrices
+from bench.calls import FAMILIES, matrices
 
 
 def compiled(rows: int) -> Callable[[], Any]:
@@ -20,4 +20,12 @@ def eager(rows: int) -> Callable[[], Any]:
     return lambda: np.sum(np.add(np.tanh(x), y))
 
 
-CALLS = {"compiled": compiled, "eager": eager}
+def alone(name: str) -> Callable[[int], Callable[[], Any]]:
+    def prepared(rows: int) -> Callable[[], Any]:
+        x, y = matrices(rows)
+        return lambda: FAMILIES[name](np, x, y)
+
+    return prepared
+
+
+CALLS = {"compiled": compiled, "eager": eager, **{name: alone(name) for name in FAMILIES}}

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from bench.calls import RATES, WIDTHS, labels, matrices, samples
+from bench.calls import FAMILIES, RATES, WIDTHS, labels, matrices, samples
 
 RULES: dict[str, Any] = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
 
@@ -18,6 +18,14 @@ RULES: dict[str, Any] = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
 def eager(rows: int) -> Callable[[], Any]:
     x, y = map(torch.from_numpy, matrices(rows))
     return lambda: torch.sum(torch.add(torch.tanh(x), y))
+
+
+def alone(name: str) -> Callable[[int], Callable[[], Any]]:
+    def prepared(rows: int) -> Callable[[], Any]:
+        x, y = map(torch.from_numpy, matrices(rows))
+        return lambda: FAMILIES[name](torch, x, y)
+
+    return prepared
 
 
 def network() -> Any:
@@ -90,6 +98,7 @@ def own_step(rows: int) -> Callable[[], Any]:
 
 CALLS: dict[str, Callable[[int], Callable[[], Any]]] = {
     "eager": eager,
+    **{name: alone(name) for name in FAMILIES},
     "predict": predict,
     "train_on_batch": update("sgd", reads=True),
     "train_on_labels": train_on_labels,

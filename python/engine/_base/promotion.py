@@ -138,11 +138,13 @@ def common(*operands: Any, least_dtype: Any = None) -> Sequence[Any]:
     """
     if _are_alike(operands, _FLOATS):
         return operands
-    values = [as_array(operand) for operand in operands]
-    kinds = {
-        _kind_of(operand) if _python(operand) else value.dtype
-        for operand, value in zip(operands, values, strict=True)
-    }
+    values, kinds = [], set()
+    for operand in operands:
+        value, kind = as_array(operand), type(operand)
+        values.append(value)
+        if kind not in _OF_NUMBERS:
+            kind = _kind_of(operand) if _python(operand) else value.dtype
+        kinds.add(kind)
     if least_dtype is not None:
         kinds.add(least_dtype)
     dtype = _joined(frozenset(kinds))
