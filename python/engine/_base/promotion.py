@@ -140,11 +140,9 @@ def common(*operands: Any, least_dtype: Any = None) -> Sequence[Any]:
         return operands
     values, kinds = [], set()
     for operand in operands:
-        value, kind = as_array(operand), type(operand)
+        value = as_array(operand)
         values.append(value)
-        if kind not in _OF_NUMBERS:
-            kind = _kind_of(operand) if _python(operand) else value.dtype
-        kinds.add(kind)
+        kinds.add(_kind_of(operand) if _python(operand) else value.dtype)
     if least_dtype is not None:
         kinds.add(least_dtype)
     dtype = _joined(frozenset(kinds))
@@ -209,7 +207,7 @@ def _typed(x: Any) -> bool:
 
 def _python(x: Any) -> bool:
     """Returns whether `x` is a Python number, which does not determine the size of a dtype."""
-    return isinstance(x, (int, float)) and not isinstance(x, (np.generic, bool))
+    return type(x) in _OF_NUMBERS or (isinstance(x, (int, float)) and not isinstance(x, (np.generic, bool)))
 
 
 def _of_leaves(x: Any) -> np.dtype[Any] | None:

@@ -61,6 +61,7 @@ _OPERAND = re.compile(r"(?<=`)[ab](?=`)|\b[ab](?=\.copy\(\)|, np\.)")
 
 # By the least kind of numbers of a result: the dtypes of operands that are its dtype, too.
 _KEPT_AS = {None: KEPT, int: [dtype for dtype in KEPT if dtype.kind != "b"], float: FLOATS}
+_NUMBERS = frozenset((int, float))
 _REAL_FLOATS = [dtype for dtype in FLOATS if dtype.kind == "f"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -405,11 +406,12 @@ def clip(x: ArrayLike, x_min: ArrayLike | None, x_max: ArrayLike | None) -> Resu
     values = as_array(x)
     values = values.astype(np.int32) if values.dtype.kind == "b" else values
     bounds = [bound for bound in (x_min, x_max) if bound is not None]
-    values, *cast = common(values, *bounds)
-    clipped = iter(cast)
-    low, high = (None if bound is None else next(clipped) for bound in (x_min, x_max))
-    values = values if low is None else np.maximum(values, low)
-    values = values if high is None else np.minimum(values, high)
+    if values.dtype.kind != "f" or not _NUMBERS.issuperset(map(type, bounds)):
+        values, *bounds = common(values, *bounds)
+    if x_min is not None:
+        values = maximum(values, bounds[0])
+    if x_max is not None:
+        values = minimum(values, bounds[-1])
     return values if bounds and values.ndim else copied(values)
 
 
