@@ -14,6 +14,7 @@ import tracemalloc
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ import engine as keras
 from engine import ops
 from engine._base import quiet
 from engine._base.promotion import KEPT
+from engine._core_interface.cpp import computed_within
 
 X = np.array([0.5, 2.0, -3.0], np.float32)
 Y = np.array([4.0, -0.25, 1.0], np.float32)
@@ -106,6 +108,21 @@ def test_a_function_of_two_arrays_returns_the_same_by_each_way(name: str) -> Non
     arrays = [values_of(dtype)[:4] for dtype in KEPT] + [values_of(np.dtype(">f4"))[:4], X[:1].reshape(())]
     for first, second in itertools.product(arrays, repeat=2):
         assert outcome(function, first, second) == outcome(silent(function), first, second)
+
+
+def test_a_condition_has_a_dtype_of_its_own() -> None:
+    arrays = [values_of(dtype)[:4] for dtype in KEPT]
+    numbers: list[Any] = [2, 2**31, 0.1, True]
+    conditions = [*arrays, np.array([[True], [False]]), [1, 0, 0, 1], 1, np.array(["a", ""])]
+    for condition, (first, second) in itertools.product(
+        conditions, itertools.product(arrays[:5], [*arrays[:5], *numbers])
+    ):
+        assert outcome(ops.where, condition, first, second) == outcome(
+            silent(ops.where), condition, first, second
+        )
+        assert outcome(ops.where, condition, second, first) == outcome(
+            silent(ops.where), condition, second, first
+        )
 
 
 @pytest.mark.parametrize("name", BINARY)
@@ -275,6 +292,12 @@ def test_the_state_of_numpy_stays_after_an_error() -> None:
     with pytest.raises(TypeError, match="add"):
         ops.add(X)  # type: ignore[call-arg] # an argument is missing
     assert np.geterr() == before
+
+
+def test_conditions_are_arguments() -> None:
+    for conditions in (-1, 2):
+        with pytest.raises(ValueError, match="among the arguments"):
+            computed_within(abs, ContextVar("setting"), 1, abs, 1, conditions)
 
 
 def test_functions_within_functions_do_not_warn_either() -> None:

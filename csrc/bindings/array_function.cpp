@@ -35,7 +35,8 @@ struct ArrayFunction {
   vectorcallfunc call;
   PyObject* weak_references;
   PyObject* parts[kParts];
-  Py_ssize_t arity;  // of `direct`
+  Py_ssize_t arity;       // of `direct`
+  Py_ssize_t conditions;  // its first arguments, which may be arrays of other dtypes than the rest
 };
 
 /// Containers in containers are looked into this far.
@@ -78,27 +79,36 @@ bool is_int32(PyObject* number) {
   return overflows == 0 && value >= Limits::min() && value <= Limits::max();
 }
 
-/// Whether `direct` may be called: with arrays of one of its dtypes, or with float32 or int32 beside numbers of Python
-/// that NumPy converts to it as `function` does.
+bool is_array(PyObject* value) { return Py_TYPE(value) == py::detail::npy_api::get().PyArray_Type_; }
+
+/// Whether `direct` may be called: with conditions, and then with arrays of one of its dtypes, or with float32 or int32
+/// beside numbers of Python that NumPy converts to it as `function` does.
 bool is_direct(const ArrayFunction& self, PyObject* const* args, Py_ssize_t count) {
   static const PyObject* const kFloat32 = float32().release().ptr();
   static const PyObject* const kInt32 = py::dtype::of<int32_t>().release().ptr();
   if (count != self.arity) return false;
+  PyObject* const* const end = args + count;
+  PyObject* const* const operands = args + self.conditions;
+  for (; args != operands; ++args) {
+    if (!is_array(*args) || !contains(self.parts[kDtypes], proxy(*args).descr)) return false;
+  }
   const PyObject* dtype = nullptr;
-  Py_ssize_t arrays = 0;
-  for (Py_ssize_t i = 0; i < count; ++i) {
-    if (Py_TYPE(args[i]) != py::detail::npy_api::get().PyArray_Type_) continue;
-    const PyObject* const found = proxy(args[i]).descr;
-    if (arrays++ > 0 && found != dtype) return false;
+  bool has_numbers = false;
+  for (; args != end; ++args) {
+    if (!is_array(*args)) {
+      has_numbers = true;
+      continue;
+    }
+    const PyObject* const found = proxy(*args).descr;
+    if (dtype && found != dtype) return false;
     dtype = found;
   }
-  if (arrays == 0 || !contains(self.parts[kDtypes], dtype)) return false;
-  for (Py_ssize_t i = 0; arrays < count && i < count; ++i) {
-    if (Py_TYPE(args[i]) == py::detail::npy_api::get().PyArray_Type_) continue;
-    const bool is_integer = PyLong_CheckExact(args[i]) && is_int32(args[i]);
-    if (dtype == kFloat32 ? !is_integer && !PyFloat_CheckExact(args[i]) : dtype != kInt32 || !is_integer) return false;
-  }
-  return true;
+  if (!dtype || !contains(self.parts[kDtypes], dtype)) return false;
+  return !has_numbers || std::all_of(operands, end, [dtype](PyObject* each) {
+    if (is_array(each)) return true;
+    if (PyFloat_CheckExact(each)) return dtype == kFloat32;
+    return (dtype == kFloat32 || dtype == kInt32) && PyLong_CheckExact(each) && is_int32(each);
+  });
 }
 
 PyObject* compute(const ArrayFunction& self, PyObject* const* args, size_t nargsf, PyObject* names) {
@@ -215,12 +225,14 @@ py::object make_type() {
 /// Takes a reference; null for None.
 PyObject* part_of(const py::object& value) { return value.is_none() ? nullptr : Py_NewRef(value.ptr()); }
 
-py::object make_function(const py::object& type, std::initializer_list<py::object> parts, py::ssize_t arity = 0) {
+py::object make_function(const py::object& type, std::initializer_list<py::object> parts, py::ssize_t arity = 0,
+                         py::ssize_t conditions = 0) {
   auto made = py::reinterpret_steal<py::object>(PyType_GenericAlloc(reinterpret_cast<PyTypeObject*>(type.ptr()), 0));
   if (!made) throw py::error_already_set();
   auto& self = *reinterpret_cast<ArrayFunction*>(made.ptr());
   self.call = &call;
   self.arity = arity;
+  self.conditions = conditions;
   std::transform(parts.begin(), parts.end(), self.parts, &part_of);
   // The class has other attributes of these names.
   const py::object& function = *parts.begin();
@@ -243,12 +255,13 @@ void register_array_function(py::module_& m) {
   m.def(
       "computed_within",
       [type](const py::object& function, const py::object& setting, const py::object& value, const py::object& direct,
-             py::ssize_t arity, const py::tuple& dtypes) {
+             py::ssize_t arity, py::ssize_t conditions, const py::tuple& dtypes) {
+        if (conditions < 0 || conditions > arity) throw py::value_error("conditions must be among the arguments");
         const py::none none;
-        return make_function(type, {function, none, none, none, setting, value, direct, dtypes}, arity);
+        return make_function(type, {function, none, none, none, setting, value, direct, dtypes}, arity, conditions);
       },
       py::arg("function"), py::arg("setting"), py::arg("value"), py::arg("direct") = py::none(), py::arg("arity") = 0,
-      py::arg("dtypes") = py::tuple());
+      py::arg("conditions") = 0, py::arg("dtypes") = py::tuple());
 }
 
 }  // namespace engine::bindings

@@ -88,12 +88,14 @@ def computed_within(
     value: Any,
     direct: Callable[..., Any] | None = None,
     arity: int = 0,
+    conditions: int = 0,
     dtypes: tuple[np.dtype[Any], ...] = (),
 ) -> ArrayFunction:
     """Returns a function that computes while the context variable `setting` has a value.
 
-    It computes by `function`, or by `direct` if it is called with `arity` arrays of one of the dtypes. Among these may be
-    numbers of Python if the dtype is float32, and integers of 32 bits if it is int32.
+    It computes by `function`, or by `direct` if it is called with `arity` arrays of one of the dtypes, the first `conditions`
+    of which may have other ones of them than the rest. Among the rest may be numbers of Python if their dtype is float32,
+    and integers of 32 bits if it is int32.
     """
 
 Float32 = NDArray[np.float32]

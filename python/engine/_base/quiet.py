@@ -29,19 +29,27 @@ def _error_state() -> tuple[Any, Any]:
 _SETTING, _VALUE = _error_state()
 
 
-def quiet(function: _Function, direct: Any = None, dtypes: Iterable[np.dtype[Any]] = ()) -> _Function:
+def quiet(
+    function: _Function,
+    direct: Any = None,
+    dtypes: Iterable[np.dtype[Any]] = (),
+    arity: int = 0,
+    conditions: int = 0,
+) -> _Function:
     """Returns a function that does the same without NumPy's warnings of infinite or NaN results.
 
     `np.errstate` would take longer than NumPy does for a small array.
 
     Args:
         function: the function of arrays.
-        direct: a function of NumPy that does the same for arrays of one dtype, and for numbers beside float32 and int32, if it
-            is called without the arguments that have defaults.
+        direct: a function of NumPy that does the same for arrays of one dtype, and for numbers beside float32 and int32.
         dtypes: those for which it does.
+        arity: how many arguments it gets; default those that have no default.
+        conditions: how many of the first arguments may have other dtypes than the rest.
     """
     if _SETTING is None:
         return np.errstate(all="ignore")(function)
-    parameters = inspect.signature(function).parameters.values() if direct else ()
-    arity = sum(parameter.default is parameter.empty for parameter in parameters)
-    return computed_within(function, _SETTING, _VALUE, direct, arity, tuple(dtypes))  # type: ignore[return-value] # it has the same signature
+    if direct and not arity:
+        parameters = inspect.signature(function).parameters.values()
+        arity = sum(parameter.default is parameter.empty for parameter in parameters)
+    return computed_within(function, _SETTING, _VALUE, direct, arity, conditions, tuple(dtypes))  # type: ignore[return-value] # it has the same signature

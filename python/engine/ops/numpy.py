@@ -415,6 +415,7 @@ def clip(x: ArrayLike, x_min: ArrayLike | None, x_max: ArrayLike | None) -> Resu
     return values if bounds and values.ndim else copied(values)
 
 
+@partial(quiet, direct=np.where, dtypes=KEPT, arity=3, conditions=1)
 def where(condition: ArrayLike, x1: ArrayLike | None = None, x2: ArrayLike | None = None) -> Any:
     """Elements of `x1` where `condition` is true, else of `x2`; shapes are broadcast.
 
