@@ -257,7 +257,7 @@ def _identity(matrices: Array) -> Array:
 
 
 def _adjoint(matrices: Array) -> Array:
-    return np.conjugate(np.swapaxes(as_array(matrices), -1, -2))
+    return as_array(matrices).swapaxes(-1, -2).conj()
 
 
 make_all_traceable(globals())
