@@ -245,7 +245,8 @@ def tensor_of(value: Any) -> Any:
 
 def mask_of(value: Any) -> Any:
     """Returns the mask of a tensor or a recorded array, True for each timestep to keep; None for one without and for others."""
-    return getattr(value, "_keras_mask", None)
+    # To find out that a plain array lacks the attribute takes longer than to know that.
+    return None if type(value) is np.ndarray else getattr(value, "_keras_mask", None)
 
 
 def plain_array(value: Any) -> Any:
