@@ -348,5 +348,5 @@ def test_tune_without_what_it_needs(tmp_path: Path) -> None:
     found = run("tune", "script.py", "--objective", "val_acc", cwd=tmp_path)
     assert found.returncode == 1
     assert (
-        "engine tune: nobody can say whether more or less of `objective` 'val_acc' is better" in found.stderr
+        "engine tune: it is not known whether more or less of `objective` 'val_acc' is better" in found.stderr
     )

@@ -53,9 +53,41 @@ def test_votes() -> None:
     np.testing.assert_allclose(
         keras.Ensemble(models, combine="vote").predict(X, verbose=0), expected, rtol=1e-6
     )
+    mean, std = keras.Ensemble(models[:3], "vote").predict(X, verbose=0, return_std=True)
+    votes = np.stack([np.eye(3)[row.argmax(axis=1)] for row in predictions(models[:3])])
+    np.testing.assert_allclose(mean, votes.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(std, votes.std(axis=0), rtol=1e-5, atol=1e-6)
     models = [classifier(outputs=1) for _ in range(3)]
     expected = (predictions(models) > 0.5).mean(axis=0)
     np.testing.assert_allclose(keras.Ensemble(models, "vote").predict(X, verbose=0), expected, rtol=1e-6)
+
+
+def test_votes_on_several_labels_and_logits() -> None:
+    def build(loss: Any, activation: str | None) -> keras.Model:
+        model = keras.Sequential([keras.Input((5,)), layers.Dense(3, activation)])
+        model.compile("sgd", loss)
+        return model
+
+    models = [build("binary_crossentropy", "sigmoid") for _ in range(3)]
+    expected = (predictions(models) > 0.5).mean(axis=0)
+    np.testing.assert_allclose(keras.Ensemble(models, "vote").predict(X, verbose=0), expected, rtol=1e-6)
+    logits = build(keras.losses.BinaryCrossentropy(from_logits=True), None)
+    with pytest.raises(ValueError, match="votes are taken on probabilities"):
+        keras.Ensemble([logits], "vote")
+
+
+def test_members_that_share_layers(tmp_path: Path) -> None:
+    shared, start = layers.Dense(4), keras.Input((5,))
+    models = [keras.Model(start, layers.Dense(2)(shared(start))) for _ in range(2)]
+    ensemble = keras.Ensemble(models)
+    np.testing.assert_allclose(
+        ensemble.predict(X, verbose=0), predictions(models).mean(axis=0), rtol=1e-5, atol=1e-6
+    )
+    with pytest.raises(
+        ValueError, match="the members of the ensemble share layers, so that it can't be saved"
+    ):
+        ensemble.save(tmp_path / "a.keras")
+    assert not list(tmp_path.iterdir())
 
 
 def test_evaluation_is_that_of_the_mean() -> None:

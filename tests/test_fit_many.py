@@ -319,7 +319,18 @@ def test_an_error_of_all_models_is_raised() -> None:
         ({"rows": np.ones((2, 3))}, TypeError, "`rows` must hold indices of samples or be a mask"),
         ({"rows": [[0.5], [1.0]]}, TypeError, "`rows` must hold indices of samples or be a mask"),
         ({"rows": np.zeros(97, bool)}, ValueError, "`rows` selects no samples"),
-        ({"rows": [[97], [98]]}, IndexError, "97 is out of bounds"),
+        ({"rows": [[96], [97]]}, ValueError, "`rows` must hold indices from 0 to 96, of 97 samples, got 97"),
+        ({"rows": [-1, 3]}, ValueError, "`rows` must hold indices from 0 to 96, of 97 samples, got -1"),
+        ({"rows": [[], [1]]}, ValueError, "`rows` selects no samples"),
+        (
+            {"rows": np.ones(50, bool)},
+            ValueError,
+            "a mask in `rows` must have an entry for each of 97 samples, got 50",
+        ),
+        ({"rows": [1, 2], "y": Y[:50]}, ValueError, r"the data have the lengths \[97, 50\]"),
+        ({"rows": [1, 2], "x": [["a"]] * 97}, TypeError, "`rows` selects from arrays, but the data are"),
+        ({"models": network()()}, TypeError, "`models` must be a list of models"),
+        ({"models": [keras.Sequential([layers.Dense(1)]), network()]}, (ValueError, RuntimeError), "compile"),
         ({"validation_rows": [1, 2], "validation_data": (X, Y)}, ValueError, "both given: pass one of them"),
         ({"callbacks": [callbacks.History]}, TypeError, "`callbacks` must hold objects"),
         ({"memory_limit": 0}, ValueError, "`memory_limit` must be"),
@@ -350,6 +361,34 @@ def test_models_that_share_weights_are_refused() -> None:
         each.compile(optimizer, "sparse_categorical_crossentropy")
     with pytest.raises(ValueError, match=r"models 0 and 1 share .*Adam"):
         keras.fit_many(models, X, Y, verbose=0)
+
+
+def test_functions_that_return_one_model_are_refused() -> None:
+    model = network()()
+    with pytest.warns(
+        UserWarning, match=r"2 of 3 models failed; the first is model 1: ValueError: models 0 and 1 share"
+    ):
+        keras.fit_many([lambda: model] * 3, X, Y, verbose=0)
+    with pytest.warns(UserWarning, match=r"1 of 2 models failed"):
+        keras.fit_many([model, lambda: model], X, Y, verbose=0)
+
+
+def test_an_unknown_name_of_the_logs_is_told() -> None:
+    with pytest.warns(
+        UserWarning,
+        match="the logs have no 'val_f1', by which models are compared: they have accuracy, loss",
+    ):
+        keras.fit_many([network()] * 2, X, Y, monitor="val_f1", verbose=0)
+
+
+def test_an_interrupt_at_the_end_is_not_lost() -> None:
+    class Interrupt(callbacks.Callback):
+        def on_train_end(self, logs: Any = None) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(FitManyInterrupt) as caught:
+        keras.fit_many([network()], X, Y, callbacks=[[Interrupt()]], seeds=[1], verbose=0)
+    assert caught.value.results[0].epochs == 1
 
 
 def test_models_may_share_what_is_not_trained() -> None:
@@ -545,7 +584,8 @@ def test_results() -> None:
     values = [result.last("loss") for result in lowest]
     assert lowest.best is lowest[int(np.argmin(values))]
     assert math.isnan(lowest[0].last("val_loss"))
-    unknown = keras.fit_many([network()], X, Y, monitor="auc", verbose=0)
+    with pytest.warns(UserWarning, match="the logs have no 'auc'"):
+        unknown = keras.fit_many([network()], X, Y, monitor="auc", verbose=0)
     with pytest.raises(
         ValueError,
         match="no model has a value of 'auc' that says which one is the best: 0 of 1 model failed, and the",

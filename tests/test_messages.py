@@ -111,6 +111,7 @@ BY_MODULE: dict[str, dict[str, str | None]] = {
     "engine.preprocessing.text": {"Tokeniser": "Tokenizer"},
     "engine.preprocessing.sequence": {"pad_sequence": "pad_sequences"},
     "engine.tree": {"flaten": "flatten"},
+    "engine.tuning": {"HyperParameter": "HyperParameters"},
     "engine.wrappers": {"KerasClasifier": "KerasClassifier"},
     "engine.dtype_policies": {"DTypePolcy": "DTypePolicy"},
     "engine.mixed_precision": {"set_global_polcy": "set_global_policy"},

@@ -133,9 +133,13 @@ def test_values_that_depend_on_others() -> None:
         (
             lambda hp: hp.Choice("n", []),
             ValueError,
-            "`values` must be numbers, strings or bools, one at least",
+            "`values` must be all numbers, all strings or all bools, one at least",
         ),
-        (lambda hp: hp.Choice("n", [[1]]), ValueError, "`values` must be numbers, strings or bools"),
+        (
+            lambda hp: hp.Choice("n", [[1]]),
+            ValueError,
+            "`values` must be all numbers, all strings or all bools",
+        ),
         (
             lambda hp: (hp.Int("n", 1, 9), hp.Int("n", 1, 8)),
             ValueError,
@@ -210,6 +214,50 @@ def test_halving_trains_the_best_on() -> None:
     assert results.model(second).evaluate(X[90:], Y[90:], verbose=0)[0] == pytest.approx(
         second.score, rel=1e-6
     )
+
+
+def test_trials_that_callbacks_end_are_not_trained_on() -> None:
+    class Ending(callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            if epoch >= 1 and self.model.layers[0].units in (4, 8):
+                self.model.stop_training = True
+
+    results = search(pruner="halving", max_trials=27, epochs=27, callbacks=[Ending()])
+    ended = [trial for trial in results if trial.values["units_0"] in (4, 8) and trial.epochs > 1]
+    assert ended
+    for trial in results:
+        assert trial.epochs == trial.stages[-1] == len(trial.history["val_loss"])
+        assert trial.epochs == (2 if trial in ended else trial.stages[-1])
+        results._models.clear()
+        assert results.model(trial).evaluate(X[90:], Y[90:], verbose=0)[0] == pytest.approx(
+            trial.score, rel=1e-5
+        )
+
+
+def test_models_are_forgotten() -> None:
+    import gc
+    import weakref
+
+    made: list[Any] = []
+
+    def noting(hp: HyperParameters) -> keras.Model:
+        model = build(hp)
+        made.append(weakref.ref(model))
+        return model
+
+    results = keras.tune(noting, X, Y, max_trials=9, epochs=2, keep_models=2, seed=1, verbose=0)
+    gc.collect()
+    assert sum(model() is not None for model in made) == 2
+    assert len(results) == 9
+
+
+def test_one_model_for_all_trials_is_refused() -> None:
+    model = build(HyperParameters())
+    with pytest.warns(UserWarning, match="models failed"):
+        results = keras.tune(
+            lambda hp: (hp.Int("n", 1, 9), model)[1], X, Y, max_trials=3, epochs=1, verbose=0
+        )
+    assert sum(trial.error is None for trial in results) == 1
 
 
 def test_hyperband_has_brackets() -> None:
@@ -334,7 +382,7 @@ def test_trials_that_fail() -> None:
         (
             {"objective": "val_auc"},
             ValueError,
-            "nobody can say whether more or less of `objective` 'val_auc' is better",
+            "it is not known whether more or less of `objective` 'val_auc' is better",
         ),
         ({"direction": "up"}, ValueError, "`direction` must be one of"),
         ({"seed": -1}, ValueError, "`seed` must be"),
@@ -393,6 +441,25 @@ def test_a_file_takes_more_trials(tmp_path: Path) -> None:
     for most in (4, 8):
         found = search(file=tmp_path / "b.jsonl", sampler=optuna.samplers.TPESampler(seed=1), max_trials=most)
         assert len(found) == most
+
+
+def test_failures_are_tried_again(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    with pytest.warns(UserWarning, match="failed"):
+        keras.tune(fails_for_tanh, X, Y, max_trials=8, epochs=1, seed=1, file=file, verbose=0)
+    again = keras.tune(build, X, Y, max_trials=8, epochs=1, seed=1, file=file, verbose=0)
+    assert all(trial.error is None for trial in again)
+    with pytest.raises(ValueError, match="is of a search with data="):
+        keras.tune(build, X * 2, Y, max_trials=8, epochs=1, seed=1, file=file, verbose=0)
+
+
+def test_equal_values_of_a_choice_count_once() -> None:
+    def asked(hp: HyperParameters) -> keras.Model:
+        hp.Choice("a", [1, np.int64(1), 2])
+        return build(HyperParameters())
+
+    results = keras.tune(asked, X, Y, max_trials=9, epochs=1, sampler="grid", verbose=0)
+    assert [trial.values for trial in results] == [{"a": 1}, {"a": 2}]
 
 
 def test_files_of_other_searches_are_refused(tmp_path: Path) -> None:

@@ -30,6 +30,9 @@ def run(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 2
+    if args.save is not None and not args.save.resolve().parent.is_dir():
+        print(f"engine tune: there is no folder {str(args.save.parent)!r} for --save", file=sys.stderr)
+        return 2
     data = {name: defined[name] for name in _DATA if name in defined}
     try:
         results = tune(

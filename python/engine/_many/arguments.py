@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from engine import tree
 from engine._base.checks import with_noun
 from engine._data.batch_streams import yields_batches
 from engine.callbacks import Callback
@@ -38,6 +40,9 @@ class each(Generic[_Value]):  # noqa: N801 # it reads as a word of the call
     """
 
     def __init__(self, values: Iterable[_Value]) -> None:
+        if not hasattr(values, "__iter__"):
+            msg = f"keras.each takes a list with one value for each model, got {values!r}"
+            raise TypeError(msg)
         self.values = list(values)
 
     def __repr__(self) -> str:
@@ -84,7 +89,10 @@ def data_per_model(value: Any, name: str, count: int) -> list[Any]:
 def _array_of_numbers(value: Any) -> Any:
     """Returns a list of numbers as an array, so that it is converted once; other values as they are."""
     if isinstance(value, list) and value and not hasattr(value[0], "shape"):
-        array = np.asarray(value)
+        try:
+            array = np.asarray(value)
+        except ValueError:  # entries of several lengths, which `fit` names
+            return value
         return array if array.dtype.kind in "biuf" else value
     return value
 
@@ -132,13 +140,13 @@ def _require_own_objects(lists: Sequence[Sequence[Callback]]) -> None:
 
 
 def _require_own_places(lists: Sequence[Sequence[Callback]]) -> None:
-    owners: dict[tuple[type, str], int] = {}
+    owners: dict[str, int] = {}
     for number, callbacks in enumerate(lists):
         for callback in callbacks:
             place = callback._writes_to
             if place is None:
                 continue
-            other = owners.setdefault((type(callback), str(place)), number)
+            other = owners.setdefault(str(Path(str(place)).resolve()), number)
             if other != number:
                 kind = type(callback).__name__
                 msg = (
@@ -164,31 +172,60 @@ def taken(data: Any, rows: Any) -> Any:
     return getattr(data, "iloc", data)[rows]
 
 
-def rows_per_model(value: Any, name: str, count: int) -> list[Any]:
-    """Returns the indices of the samples of each of `count` models, an array of integers or None for all samples.
+def rows_per_model(value: Any, name: str, data: Sequence[Sequence[Any]]) -> list[Any]:
+    """Returns the indices of the samples of each model, an array of integers or None for all samples.
 
     Args:
         value: as given: None, one array of indices or mask for all models, or a list of them.
         name: the name of the argument, for messages.
-        count: the number of models.
+        data: the x, y and sample_weight of each model.
 
     Raises:
-        TypeError: if they aren't integers or a mask.
-        ValueError: if there are none for a model.
+        TypeError: if they aren't integers or a mask, or the data can't be indexed.
+        ValueError: if there are none for a model, or they aren't those of its samples.
     """
     several = isinstance(value, (list, tuple)) and any(entry is None or np.ndim(entry) > 0 for entry in value)
-    return [_indices(rows, name) for rows in one_per_model(value, name, count, lists=several)]
+    counts: dict[tuple[int, ...], int] = {}
+    found = []
+    for rows, arrays in zip(one_per_model(value, name, len(data), lists=several), data, strict=True):
+        key = tuple(map(id, arrays))
+        if rows is not None and key not in counts:
+            counts[key] = _number_of_samples(arrays, name)
+        found.append(None if rows is None else _indices(rows, name, counts[key]))
+    return found
 
 
-def _indices(rows: Any, name: str) -> Any:
-    if rows is None:
-        return None
+def _number_of_samples(data: Sequence[Any], name: str) -> int:
+    """Returns how many samples x, y and sample_weight have, which must agree."""
+    arrays = [
+        array for array in tree.flatten([each for each in data if each is not None]) if array is not None
+    ]
+    if not arrays or not all(hasattr(array, "shape") for array in arrays):
+        msg = f"`{name}` selects from arrays, but the data are {', '.join(type(array).__name__ for array in arrays) or 'none'}"
+        raise TypeError(msg)
+    lengths = [array.shape[0] for array in arrays]
+    if len(set(lengths)) > 1:
+        msg = f"`{name}` selects samples of arrays of one length, but the data have the lengths {lengths}"
+        raise ValueError(msg)
+    return int(lengths[0])
+
+
+def _indices(rows: Any, name: str, count: int) -> Any:
     array = np.asarray(range(rows.start, rows.stop, rows.step) if isinstance(rows, range) else rows)
+    if array.size == 0:
+        msg = f"`{name}` selects no samples"
+        raise ValueError(msg)
     if array.ndim != 1 or array.dtype.kind not in "biu":
         msg = f"`{name}` must hold indices of samples or be a mask for each model, got an array of shape {array.shape} and dtype {array.dtype}"
         raise TypeError(msg)
-    indices = np.flatnonzero(array) if array.dtype.kind == "b" else array
-    if not len(indices):
-        msg = f"`{name}` selects no samples"
+    if array.dtype.kind == "b":
+        if len(array) != count:
+            msg = f"a mask in `{name}` must have an entry for each of {count} samples, got {len(array)}"
+            raise ValueError(msg)
+        array = np.flatnonzero(array)
+        return array if len(array) else _indices(array, name, count)
+    if array.min() < 0 or array.max() >= count:
+        wrong = array[(array < 0) | (array >= count)][0]
+        msg = f"`{name}` must hold indices from 0 to {count - 1}, of {count} samples, got {wrong}"
         raise ValueError(msg)
-    return indices
+    return array

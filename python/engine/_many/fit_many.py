@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
-from engine._base.checks import integer, with_noun
+from engine._base.checks import integer, listing, with_noun
 from engine._base.random_state import next_seed
 from engine._base.tracebacks import without_engine_frames
 from engine._many.arguments import (
@@ -16,6 +16,7 @@ from engine._many.arguments import (
     one_per_model,
     rows_per_model,
 )
+from engine._many.owners import Owners
 from engine._many.pool import Pool
 from engine._many.results import FitManyInterrupt, FitResult, FitResults
 from engine._many.training import Training
@@ -149,6 +150,9 @@ def fit_many(  # noqa: PLR0917 # the signature of `fit`
         "time_budget": time_budget,
         "stratify": stratify,
     }
+    if isinstance(models, Model) or not isinstance(models, Iterable):
+        msg = f"`models` must be a list of models, or of functions that return one, got {models!r}"
+        raise TypeError(msg)
     return fit_each(
         list(models),
         arguments,
@@ -191,10 +195,14 @@ def fit_each(
     count = len(models)
     if not models:
         raise ValueError("`models` must have one model at least")
-    _require_own_layers(models)
+    owners = _claimed(models)
     of_fit = {name: _of_each(name, value, count) for name, value in arguments.items()}
-    selected = rows_per_model(rows, "rows", count)
-    held_out = rows_per_model(validation_rows, "validation_rows", count)
+    data = [
+        [of_fit[name][number] for name in ("x", "y", "sample_weight") if name in of_fit]
+        for number in range(count)
+    ]
+    selected = rows_per_model(rows, "rows", data)
+    held_out = rows_per_model(validation_rows, "validation_rows", data)
     if validation_rows is not None and arguments.get("validation_data") is not None:
         raise ValueError("`validation_rows` and `validation_data` are both given: pass one of them")
     if seeds is None:
@@ -207,6 +215,7 @@ def fit_each(
             models[number],
             seeds[number],
             {name: values[number] for name, values in of_fit.items()},
+            owners,
             rows=selected[number],
             validation_rows=held_out[number],
         )
@@ -232,23 +241,17 @@ def _of_each(name: str, value: Any, count: int) -> list[Any]:
 _LISTS_OF_FIT = ("class_weight", "validation_freq")
 
 
-def _require_own_layers(models: Sequence[Any]) -> None:
-    """Raises an error for what is neither a model nor a function, and for models that would train each other's weights."""
-    owners: dict[int, int] = {}
+def _claimed(models: Sequence[Any]) -> Owners:
+    """Returns the owners of layers; raises an error for what is neither a compiled model nor a function."""
+    owners = Owners()
     for number, model in enumerate(models):
-        if not isinstance(model, Model):
-            if not callable(model) or isinstance(model, type):
-                msg = f"`models` must hold models, or functions that return one, got {model!r}"
-                raise TypeError(msg)
-            continue
-        for part in (*(layer for layer in model._leaves if layer.trainable_weights), *model._optimizers):
-            other = owners.setdefault(id(part), number)
-            if other != number:
-                msg = (
-                    f"models {other} and {number} share {part!r}: they can't be trained at once, as each would change the other. Give "
-                    "each its own: keras.models.clone_model(model)"
-                )
-                raise ValueError(msg)
+        if isinstance(model, Model):
+            model._require_compiled()
+            owners.claim(model, number)
+        elif not callable(model) or isinstance(model, type):
+            msg = f"`models` must hold models, or functions that return one, got {model!r}"
+            raise TypeError(msg)
+    return owners
 
 
 def _train(
@@ -272,6 +275,11 @@ def _train(
             raise FitManyInterrupt(message, results) from None
         progress.finish(results._summary(), ended)
     _warn_of_failures(results)
+    if results._names and results.monitor not in results._names:
+        warnings.warn(
+            f"the logs have no {results.monitor!r}, by which models are compared: they have {listing(results._names)}",
+            stacklevel=4,
+        )
 
 
 def _warn_of_failures(results: FitResults) -> None:
@@ -280,7 +288,7 @@ def _warn_of_failures(results: FitResults) -> None:
     if not failed:
         return
     first = failed[0]
-    if len(failed) == len(results) and not any(result.epochs for result in results):
+    if len(failed) == len(results) and not results._names:
         raise cast("BaseException", first.error)
     warnings.warn(
         f"{len(failed)} of {with_noun(len(results), 'model')} failed; the first is model {first.number}: "

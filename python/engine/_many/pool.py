@@ -91,6 +91,8 @@ class Pool(Generic[_Result]):
                         self._left -= 1
                         del running[future]
                         ended(future.result())
+                if interrupts:
+                    raise KeyboardInterrupt
             except BaseException:
                 self.stopping = True
                 for number in running.values():

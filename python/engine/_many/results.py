@@ -50,6 +50,8 @@ class FitResults(Sequence[FitResult]):
         self._results = list(results)
         self._best: FitResult | None = None
         self._best_rank = (math.inf, 0)
+        self._best_value = math.nan
+        self._names: dict[str, None] = {}
         self._numbers = range(len(results)) if numbers is None else numbers
         self.monitor = monitor
 
@@ -61,18 +63,20 @@ class FitResults(Sequence[FitResult]):
             kept: what is kept of it.
         """
         self._results[result.number] = kept
+        self._names.update(dict.fromkeys(() if result.history is None else result.history.history))
         if result.error is None:
             rank = (_rank(result, self.monitor), result.number)
             if rank < self._best_rank:
                 self._best, self._best_rank = kept, rank
+                self._best_value = result.last(self.monitor)
 
     def _summary(self) -> dict[str, Any]:
         """Returns what the bar shows."""
         shown: dict[str, Any] = {}
         if self._best is not None:
-            shown[f"best {self.monitor}"] = self._best.last(self.monitor)
+            shown[f"best {self.monitor}"] = self._best_value
             shown["of model"] = str(self._numbers[self._best.number])
-        failed = sum(not isinstance(result.error, KeyboardInterrupt) for result in self.failed)
+        failed = sum(not isinstance(result.error, Interrupted) for result in self.failed)
         return {**shown, "failed": str(failed)} if failed else shown
 
     @overload
@@ -111,10 +115,9 @@ class FitResults(Sequence[FitResult]):
             ValueError: if no result without an error has a value, or nobody can say whether more or less of it is better.
         """
         if self._best is None:
-            names = list(dict.fromkeys(name for history in self.histories if history for name in history))
             msg = (
                 f"no model has a value of {self.monitor!r} that says which one is the best: {len(self.failed)} of "
-                f"{with_noun(len(self), 'model')} failed, and the histories have {listing(names)}"
+                f"{with_noun(len(self), 'model')} failed, and the histories have {listing(self._names)}"
             )
             raise ValueError(msg)
         return self._best
@@ -158,6 +161,10 @@ def _rank(result: FitResult, monitor: str) -> float:
     return {"up": -1.0, "down": 1.0, None: math.nan}[direction] * result.last(monitor)
 
 
+class Interrupted(KeyboardInterrupt):
+    """The error of a model whose training the user has interrupted, with all others."""
+
+
 class FitManyInterrupt(KeyboardInterrupt):
     """Raised by `fit_many` when the user interrupts it.
 
@@ -167,5 +174,8 @@ class FitManyInterrupt(KeyboardInterrupt):
     """
 
     def __init__(self, message: str, results: FitResults) -> None:
-        super().__init__(message)
+        super().__init__(message, results)
         self.results = results
+
+    def __str__(self) -> str:
+        return str(self.args[0])

@@ -9,8 +9,9 @@ from typing import Any
 
 from engine._base.random_state import seeded
 from engine._many.arguments import taken
+from engine._many.owners import Owners
 from engine._many.pool import Pool, Task
-from engine._many.results import FitResult
+from engine._many.results import FitResult, Interrupted
 from engine.callbacks import Callback, History
 from engine.callbacks.base import Logs
 from engine.models import Model
@@ -30,6 +31,7 @@ class Training(Task[FitResult]):
         model: the model, or a function that makes it.
         seed: of its random numbers.
         arguments: those of `fit`, by name.
+        owners: whose layers are whose.
         rows: the indices of the samples on which it is trained; None takes all.
         validation_rows: those on which it is validated, or None.
     """
@@ -40,6 +42,7 @@ class Training(Task[FitResult]):
         model: Model | Callable[[], Model],
         seed: int,
         arguments: Mapping[str, Any],
+        owners: Owners,
         *,
         rows: Any,
         validation_rows: Any,
@@ -49,6 +52,7 @@ class Training(Task[FitResult]):
         self._model = model if isinstance(model, Model) else None
         self._seed = seed
         self._arguments = arguments
+        self._owners = owners
         self._rows = rows
         self._validation_rows = validation_rows
         self._stopped = False
@@ -74,7 +78,7 @@ class Training(Task[FitResult]):
 
     def not_begun(self) -> FitResult:
         """Returns the result of a training that the user has interrupted before it began."""
-        return self._result(None, 0.0, KeyboardInterrupt("not begun"))
+        return self._result(None, 0.0, Interrupted("not begun"))
 
     def run(self, pool: Pool[FitResult]) -> FitResult:
         """Trains the model. It raises nothing: errors are part of the result."""
@@ -86,14 +90,17 @@ class Training(Task[FitResult]):
             with seeded(self._seed):
                 if self._model is None:
                     self._model = _built(self._given)
+                    self._owners.claim(self._model, self._number)
                 self._model.fit(**self._arguments_of_fit(watch), verbose=0)
         except BaseException as raised:  # also what a callback raises to end the program ends only this model
             error = raised
         if error is None and self._stopped:
-            error = KeyboardInterrupt("ended early")
+            error = Interrupted("ended early")
         result = self._result(watch.history, time.perf_counter() - start, error or watch.error)
-        if not isinstance(self._given, Model) and self.size:
-            self._model = None  # the result alone keeps what was made for it
+        if not isinstance(self._given, Model):
+            _ = self.size  # it is kept, and known only while the model is there
+            self._model = None
+        self._arguments = {}  # the result alone keeps the model and its callbacks
         return result
 
     def stop(self) -> None:

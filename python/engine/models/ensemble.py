@@ -8,11 +8,14 @@ from typing import Any
 from engine import layers, ops
 from engine._base.checks import checked_config, choice, flag, with_noun
 from engine._core_interface.cpp import Float32
+from engine.losses import BinaryCrossentropy
 from engine.models.functional_config import instance_from_arguments
 from engine.models.model import Model
 from engine.utils import deserialize_keras_object, serialize_keras_object
 
 _COMBINATIONS = ("mean", "vote")
+_BINARY = ("binary_crossentropy", "bce", "BinaryCrossentropy")
+_MIDDLE = 0.5  # of probabilities
 
 
 class Ensemble(Model):
@@ -39,15 +42,18 @@ class Ensemble(Model):
     Args:
         models: the models, one at least. All have inputs and outputs of the same shapes.
         combine: "mean" returns the means of the outputs, such as of probabilities; "vote" the share of the models that chose
-            each class: the largest output, or, for a single output, the class 1 if it is above 0.5.
+            each class: the largest output; for a single output, and with a binary crossentropy, what is above 0.5.
         name: its name.
 
     Raises:
         TypeError: if `models` holds anything else than models.
-        ValueError: if there is none, or one isn't built, or their shapes differ.
+        ValueError: if there is none, or one isn't built, or their shapes differ; or for votes on logits.
     """
 
     def __init__(self, models: Iterable[Model], combine: str = "mean", name: str | None = None) -> None:
+        if isinstance(models, Model) or not isinstance(models, Iterable):
+            msg = f"an Ensemble is made of a list of models, got {models!r}"
+            raise TypeError(msg)
         members = list(models)
         _require_alike(members)
         self._combine = choice(combine, "combine", _COMBINATIONS)
@@ -59,10 +65,9 @@ class Ensemble(Model):
             _listed(Model(starts, member(_packed(starts)), name=f"member_{number}")(starts))
             for number, member in enumerate(members)
         ]
-        outputs = [
-            _mean([_votes(output) if combine == "vote" else output for output in outputs])
-            for outputs in zip(*each, strict=True)
-        ]
+        if combine == "vote":
+            each = [_votes(outputs, members[0]) for outputs in each]
+        outputs = [_mean(list(outputs)) for outputs in zip(*each, strict=True)]
         super().__init__(_packed(starts), _packed(outputs), name=name)
         self.members = members
         self._spread = Model(
@@ -93,7 +98,7 @@ class Ensemble(Model):
             callbacks: see `Model.predict`.
             out: see `Model.predict`. Not with `return_std`.
             return_std: whether to return a pair of the outputs and their spread: the standard deviations of what the models
-                return (with the divisor K, the number of models), in the same form as the outputs.
+                return, or of their votes (with the divisor K, the number of models), in the same form as the outputs.
 
         Returns:
             The outputs, float32 (n, ...); a list of them if the models have several; with `return_std` the pair.
@@ -111,7 +116,20 @@ class Ensemble(Model):
         return _packed(outputs[:half]), _packed(outputs[half:])
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the arguments of the constructor as plain Python values, for `from_config`."""
+        """Returns the arguments of the constructor as plain Python values, for `from_config`.
+
+        Raises:
+            ValueError: if members share layers, which the config of one of them alone doesn't tell.
+        """
+        leaves = [
+            id(leaf) for member in self.members for leaf in dict.fromkeys(member._leaves) if leaf.weights
+        ]
+        if len(set(leaves)) < len(leaves):
+            msg = (
+                "the members of the ensemble share layers, so that it can't be saved: save the members, or "
+                "Model(inputs, average([...])) of them"
+            )
+            raise ValueError(msg)
         return {
             "models": [serialize_keras_object(member) for member in self.members],
             "combine": self._combine,
@@ -137,7 +155,8 @@ def _require_alike(members: list[Any]) -> None:
         raise ValueError("an Ensemble needs one model at least")
     for number, member in enumerate(members):
         if not isinstance(member, Model):
-            msg = f"an Ensemble is made of models, but entry {number} is {member!r}"
+            hint = ": pass results.models" if hasattr(member, "model") else ""
+            msg = f"an Ensemble is made of models, but entry {number} is {member!r}{hint}"
             raise TypeError(msg)
         if not member.built:
             msg = f"model {number} of the ensemble isn't built: call model.build(input_shape), or train it"
@@ -152,11 +171,20 @@ def _require_alike(members: list[Any]) -> None:
         raise ValueError(msg)
 
 
-def _votes(output: Any) -> Any:
-    """Returns 1 for the class that an output chooses, and 0 for all others."""
-    if output.shape[-1] == 1:
-        return ops.cast(output > 0.5, "float32")  # noqa: PLR2004 # the middle of probabilities
-    return ops.one_hot(ops.argmax(output, axis=-1), output.shape[-1])
+def _votes(outputs: list[Any], member: Model) -> list[Any]:
+    """Returns, for each output of a model, 1 for what it chooses, and 0 for all else."""
+    losses = _listed(member.loss) if member.compiled else []
+    if any(getattr(loss, "from_logits", False) for loss in losses):
+        raise ValueError(
+            "votes are taken on probabilities, but the loss of the models says that they return logits"
+        )
+    several = any(loss in _BINARY or isinstance(loss, BinaryCrossentropy) for loss in losses)
+    return [
+        ops.cast(output > _MIDDLE, "float32")
+        if several or output.shape[-1] == 1
+        else ops.one_hot(ops.argmax(output, axis=-1), output.shape[-1])
+        for output in outputs
+    ]
 
 
 def _mean(outputs: list[Any]) -> Any:

@@ -17,7 +17,8 @@ _PACKAGE = __name__.partition(".")[0] + "."
 class _OnAllCores:
     """Fits candidates on Python threads if the estimator, or one within it, is the engine's; otherwise as scikit-learn does.
 
-    The code of the search is scikit-learn's, and a fit has the same bits on any number of threads. So the results are the same.
+    The code of the search is scikit-learn's, and a fit has the same bits on any number of threads. So the results are the same if
+    `random_state` of the estimator is an integer; otherwise fits draw their seeds in the order in which they begin.
     """
 
     estimator: Any

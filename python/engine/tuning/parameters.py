@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from engine._base.checks import choice, integer, nearest, real
 
 Value = int | float | str | bool
@@ -132,9 +134,8 @@ class HyperParameters:
         high = integer(max_value, "max_value", low)
         values = () if step is None else _steps(low, high, integer(step, "step", 1), sampling)
         whole = tuple(int(value) for value in values)
-        parameter = self._parameter(
-            name, "Int", whole, (low, high), sampling, low if default is None else default
-        )
+        first = low if default is None else integer(default, "default", -(2**62))
+        parameter = self._parameter(name, "Int", whole, (low, high), sampling, first)
         return int(self._value(parameter, parent_name, parent_values))
 
     def Float(  # noqa: N802, PLR0917 # KerasTuner's name and signature
@@ -148,7 +149,18 @@ class HyperParameters:
         parent_name: str | None = None,
         parent_values: Any = None,
     ) -> float:
-        """Returns a float in [min_value, max_value]. The arguments are those of `Int`; without `step` it may have any value."""
+        """Returns a float.
+
+        Args:
+            name: its name.
+            min_value: the smallest value.
+            max_value: the largest value, included.
+            step: the distance of two values; with "log" the factor between them. None takes all floats.
+            sampling: as for `Int`.
+            default: the value without a search; default `min_value`.
+            parent_name: name of a hyperparameter of which this one depends.
+            parent_values: a value, or a list of values, of the parent with which this one is used.
+        """
         low = real(min_value, "min_value")
         high = real(max_value, "max_value", low)
         values = () if step is None else _steps(low, high, real(step, "step", 0.0), sampling)
@@ -171,16 +183,21 @@ class HyperParameters:
         Args:
             name: its name.
             values: the values, one at least.
-            ordered: ignored.
+            ordered: Ignored. Samplers take no order from it.
             default: the value without a search; default the first one.
             parent_name: name of a hyperparameter of which this one depends.
             parent_values: a value, or a list of values, of the parent with which this one is used.
         """
         del ordered
-        options = tuple(values)
-        if not options or not all(isinstance(value, (bool, int, float, str)) for value in options):
-            msg = f"`values` must be numbers, strings or bools, one at least, got {values!r}"
+        given = [value.item() if isinstance(value, np.generic) else value for value in values]
+        kinds = {
+            "bool" if isinstance(value, bool) else "text" if isinstance(value, str) else "number"
+            for value in given
+        }
+        if len(kinds) != 1 or not all(isinstance(value, (bool, int, float, str)) for value in given):
+            msg = f"`values` must be all numbers, all strings or all bools, one at least, got {values!r}"
             raise ValueError(msg)
+        options = tuple(dict.fromkeys(given))  # equal values once
         parameter = self._parameter(
             name, "Choice", options, (0, 0), "linear", options[0] if default is None else default
         )
@@ -189,14 +206,28 @@ class HyperParameters:
     def Boolean(  # noqa: N802 # KerasTuner's name
         self, name: str, default: bool = False, parent_name: str | None = None, parent_values: Any = None
     ) -> bool:
-        """Returns True or False. The arguments are those of `Choice`."""
+        """Returns True or False.
+
+        Args:
+            name: its name.
+            default: the value without a search.
+            parent_name: name of a hyperparameter of which this one depends.
+            parent_values: a value, or a list of values, of the parent with which this one is used.
+        """
         parameter = self._parameter(name, "Boolean", (False, True), (0, 0), "linear", default)
         return bool(self._value(parameter, parent_name, parent_values))
 
     def Fixed(  # noqa: N802 # KerasTuner's name
         self, name: str, value: Value, parent_name: str | None = None, parent_values: Any = None
     ) -> Any:
-        """Returns `value`, and records it beside the others."""
+        """Returns `value`, and records it beside the others.
+
+        Args:
+            name: its name.
+            value: a number, a string or a bool.
+            parent_name: name of a hyperparameter of which this one depends.
+            parent_values: a value, or a list of values, of the parent with which this one is used.
+        """
         return self.Choice(name, [value], parent_name=parent_name, parent_values=parent_values)
 
     @contextmanager
@@ -224,7 +255,14 @@ class HyperParameters:
             self._scopes.pop()
 
     def get(self, name: str) -> Any:
-        """Returns the value of a hyperparameter that was asked for before; KeyError for others."""
+        """Returns the value of a hyperparameter that was asked for before.
+
+        Args:
+            name: its name.
+
+        Raises:
+            KeyError: if it was not asked for.
+        """
         found = self._find(name)
         if found is None:
             raise KeyError(

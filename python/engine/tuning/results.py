@@ -19,9 +19,12 @@ _PARTS = 4
 class TuneResults(Sequence[Trial]):
     """The trials of a search, in the order of their numbers.
 
-    Attributes:
+    Args:
+        trials: the trials.
         objective: the name in the logs that was optimized.
         more_is_better: whether larger values of it are better.
+        models: the models that are kept, by the number of the trial.
+        train: trains the model of a trial again.
     """
 
     def __init__(
@@ -91,17 +94,31 @@ class TuneResults(Sequence[Trial]):
         return self.model(self.best)
 
     def best_models(self, count: int = 1) -> list[Any]:
-        """Returns the trained models of the best trials, the best first."""
+        """Returns trained models, the best first.
+
+        Args:
+            count: of how many trials.
+        """
         return [self.model(trial) for trial in self.ranked[: integer(count, "count", 1)]]
 
-    def model(self, trial: Trial) -> Any:
-        """Returns the trained model of a trial. One that was not kept is trained again, to the same bits."""
+    def model(self, trial: Trial | int) -> Any:
+        """Returns the trained model of a trial. One that was not kept is trained again, to the same bits.
+
+        Args:
+            trial: the trial, or its number.
+        """
+        if not isinstance(trial, Trial):
+            trial = next(known for known in self if known.number == integer(trial, "trial", 0))
         if trial.number not in self._models:
             self._models[trial.number] = self._train(trial)
         return self._models[trial.number]
 
     def hyperparameters(self, trial: Trial | None = None) -> HyperParameters:
-        """Returns the hyperparameters of a trial, default the best, for `build`."""
+        """Returns the hyperparameters of a trial, for `build`.
+
+        Args:
+            trial: the trial; default the best.
+        """
         return HyperParameters((self.best if trial is None else trial).values)
 
     def to_frame(self) -> Any:
@@ -145,19 +162,31 @@ class TuneResults(Sequence[Trial]):
         return dict(sorted(found.items(), key=lambda item: -item[1]))
 
     def plot_importances(self, *, ax: Any = None) -> Any:
-        """Draws the importances with `engine.plots.importances`; see there."""
+        """Draws the importances with `engine.plots.importances`.
+
+        Args:
+            ax: matplotlib Axes to draw into; default a new pyplot figure.
+        """
         from engine.plots import importances
 
         return importances(self, ax=ax)
 
     def plot_parallel(self, *, ax: Any = None) -> Any:
-        """Draws a line for each trial through its hyperparameters with `engine.plots.parallel_coordinates`; see there."""
+        """Draws a line for each trial through its hyperparameters with `engine.plots.parallel_coordinates`.
+
+        Args:
+            ax: matplotlib Axes to draw into; default a new pyplot figure.
+        """
         from engine.plots import parallel_coordinates
 
         return parallel_coordinates(self, ax=ax)
 
     def plot_curves(self, *, ax: Any = None) -> Any:
-        """Draws the objective of each trial over the epochs with `engine.plots.search_curves`; see there."""
+        """Draws the objective of each trial over the epochs with `engine.plots.search_curves`.
+
+        Args:
+            ax: matplotlib Axes to draw into; default a new pyplot figure.
+        """
         from engine.plots import search_curves
 
         return search_curves(self, ax=ax)
@@ -174,13 +203,17 @@ class TuneResults(Sequence[Trial]):
 class TuneInterrupt(KeyboardInterrupt):
     """Raised by `tune` when the user interrupts it.
 
-    Attributes:
+    Args:
+        message: the text.
         results: those of the trainings that had ended.
     """
 
     def __init__(self, message: str, results: TuneResults) -> None:
-        super().__init__(message)
+        super().__init__(message, results)
         self.results = results
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 def _groups(values: Sequence[Value]) -> list[Any]:

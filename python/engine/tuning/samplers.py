@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,8 @@ class GridSampler(Sampler):
         combination: dict[str, Value] | None = {}
         while combination is not None and len(self._combinations) < most:
             hp = HyperParameters(combination, lambda parameter: parameter.grid[0])
-            build(hp)
+            with suppress(Exception):  # the trial itself says what is wrong
+                build(hp)
             self._combinations.append(dict(hp.values))
             combination = _after(hp)
         return len(self._combinations)
@@ -229,6 +231,10 @@ def sampler_of(sampler: Any, pruner: Any, seed: int, more_is_better: bool, objec
     if isinstance(sampler, str) and sampler not in _OF_OPTUNA:
         msg = f"`sampler` must be 'random', 'grid', {_listed(_OF_OPTUNA)}, or a sampler of Optuna, got {sampler!r}"
         raise ValueError(msg)
+    for name, value, method in (("sampler", sampler, "sample_relative"), ("pruner", pruner, "prune")):
+        if value is not None and not isinstance(value, str) and not hasattr(value, method):
+            msg = f"`{name}` must be a name or an object of optuna.{name}s, got {value!r}"
+            raise TypeError(msg)
     if isinstance(sampler, str):
         samplers = extra("optuna", "tune", f"sampler={sampler!r}").samplers
         sampler = getattr(samplers, _OF_OPTUNA[sampler])(seed=seed)

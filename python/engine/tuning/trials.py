@@ -18,16 +18,19 @@ from engine.tuning.parameters import Parameter, Value
 class Trial:
     """One choice of hyperparameters, and what has become of the model.
 
-    Attributes:
+    Args:
         number: its number, from 0.
         values: the value of each hyperparameter that `build` asked for.
         seed: the seed of its first training.
         stages: how many epochs the model had been trained for after each training; a trial that is not given up is trained on.
         history: dict from each name in the logs to a list with one float per epoch.
+        scores: the last value of the objective in each training.
+        ended: whether a callback ended a training before its last epoch; then the trial is not trained any further.
         score: the last value of the objective; NaN if there is none.
         seconds: the time that its trainings took.
         complete: whether it was trained to its end, and not given up before. One that a callback has ended counts as complete.
         error: what failed; None if nothing did.
+        space: the hyperparameters, and the values that they may have, by name.
     """
 
     number: int
@@ -35,6 +38,8 @@ class Trial:
     seed: int = 0
     stages: list[int] = field(default_factory=list)
     history: dict[str, list[float]] = field(default_factory=dict)
+    scores: list[float] = field(default_factory=list)
+    ended: bool = False
     score: float = math.nan
     seconds: float = 0.0
     complete: bool = False
@@ -64,7 +69,7 @@ class TrialFile:
 
     Attributes:
         seed: that of the search.
-        trials: the trials in the file, by number.
+        trials: the trials in the file that did not fail, by number. The others are tried again.
 
     Raises:
         ValueError: if the file is of another search, or no file of a search.
@@ -98,12 +103,13 @@ class TrialFile:
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[int, Trial]]:
     """Returns what the search of a file is, and its trials. An unfinished last line is cut off the file."""
-    text = path.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
     try:
+        text = path.read_text(encoding="utf-8")
+        whole = text[: text.rfind("\n") + 1]
         entries = [json.loads(line) for line in whole.splitlines()]
         search: dict[str, Any] = {**entries[0]["search"]}
         trials = {trial.number: trial for trial in (_trial_of(entry["trial"]) for entry in entries[1:])}
+        trials = {number: trial for number, trial in trials.items() if trial.error is None}
         search["seed"] = int(search["seed"])
     except (ValueError, TypeError, KeyError, IndexError) as error:
         msg = f"{path} is no file of a search ({type(error).__name__}: {error}): pass another `file`"

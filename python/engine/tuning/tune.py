@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -12,12 +13,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from engine import tree
 from engine._base.checks import choice, integer, nearest, with_noun
 from engine._base.random_state import seeded
 from engine._base.tracebacks import without_engine_frames
-from engine._many.arguments import callbacks_per_model
+from engine._many.arguments import callbacks_per_model, each
 from engine._many.fit_many import fit_each
-from engine._many.results import FitManyInterrupt, FitResult
+from engine._many.results import FitManyInterrupt, FitResult, Interrupted
 from engine._printing.progress import print_message, require_verbose
 from engine.models import Model
 from engine.tuning.parameters import HyperParameters
@@ -94,8 +96,9 @@ def tune(
         seed: of all random numbers of the search: the values, and the seed of each model, which `Trial.seed` has. None draws
             one from the random state of the process. The same seed gives the same trials, to the bit, on any number of threads;
             with a sampler or pruner of Optuna on one thread, as it learns from the trials that have ended.
-        file: where each training is written as soon as it has ended. With the same file, a search that was killed or
-            interrupted goes on, and one with a larger `max_trials` adds trials. With Optuna, it learns from the trials in it.
+        file: where each training is written as soon as it has ended. With the same file, data and arguments, a search that was
+            killed or interrupted goes on, trials that failed are tried again, and a larger `max_trials` adds trials, unless `pruner` is
+            "halving" or "hyperband". With Optuna, it learns from the trials in the file. One search at a time may use it.
         keep_models: how many of the best models are kept in memory. Others are trained again when they are asked for.
         callbacks: a list of callbacks, of which each model gets copies.
         rows: the samples on which all models are trained, as for `fit_many`.
@@ -120,6 +123,16 @@ def tune(
     halves = isinstance(pruner, str)
     if halves:
         choice(pruner, "pruner", ("halving", "hyperband"))
+    for name, value in {
+        "x": x,
+        "y": y,
+        "rows": rows,
+        "validation_rows": validation_rows,
+        **arguments,
+    }.items():
+        if isinstance(value, each):
+            msg = f"`{name}` is the same for all trials of a search, but keras.each has one value for each"
+            raise TypeError(msg)
     most, last_epoch = integer(max_trials, "max_trials", 1), integer(epochs, "epochs", 1)
     search = {
         "objective": objective,
@@ -128,9 +141,9 @@ def tune(
         "pruner": pruner if halves or pruner is None else type(pruner).__name__,
         "factor": integer(factor, "factor", 2),
         "max_trials": most if halves else None,
+        "data": None if file is None else _fingerprint([x, y, rows, validation_rows, arguments]),
     }
-    with seeded(0):
-        more_is_better = _more_is_better(_built(build, HyperParameters()), objective, direction)
+    more_is_better = _more_is_better(build, objective, direction)
     stored = TrialFile(file, search, None if seed is None else integer(seed, "seed", 0, 2**32 - 1))
     seed = stored.seed
     chooser = sampler_of(sampler, None if halves else pruner, seed, more_is_better, objective)
@@ -246,45 +259,49 @@ class _Search:
 
     def results(self) -> TuneResults:
         """Returns the trials that have ended at least one training."""
+        self._forget_models(self._settings.keep_models)
+        return self._results()
+
+    def _results(self) -> TuneResults:
         objective, more_is_better = self._settings.objective, self._settings.more_is_better
-        kept = TuneResults(
+        return TuneResults(
             list(self.trials.values()), objective, more_is_better, self._models, self._train_again
         )
-        best = {trial.number for trial in kept.ranked[: self._settings.keep_models]}
-        for number in [*self._models]:
-            if number not in best:
-                del self._models[number]
-        return kept
+
+    def _forget_models(self, count: int, needed: Iterable[int] = ()) -> None:
+        """Keeps the models of the best trials, and those that are needed."""
+        if len(self._models) <= count:
+            return
+        kept = {trial.number for trial in self._results().ranked[:count]}.union(needed)
+        for number in self._models.keys() - kept:
+            del self._models[number]
 
     def bracket(self, bracket: _Bracket) -> None:
         """Trains the trials of a bracket, fewer and fewer of them."""
         numbers: Sequence[int] = bracket.numbers
         for place, rung in enumerate(bracket.rungs):
-            numbers = self._best(numbers, place)[: rung.trials] if place else numbers
-            left = [
-                number
-                for number in numbers
-                if number not in self.trials or len(self.trials[number].stages) <= place
-            ]
+            if place:
+                numbers = self._best(numbers, place)[: rung.trials]
+                self._forget_models(self._settings.keep_models, numbers)
+            left = [number for number in numbers if self._goes_on(number, place)]
             if len(bracket.rungs) > 1 and self._settings.verbose != 0 and left:
                 print_message(f"{with_noun(len(left), 'trial')} until epoch {rung.epochs}")
             if left:
                 self._train(left, place, rung.epochs, last=place + 1 == len(bracket.rungs))
 
+    def _goes_on(self, number: int, stage: int) -> bool:
+        """Whether a trial is still to be trained for the time number `stage`."""
+        trial = self.trials.get(number)
+        return trial is None or (len(trial.stages) <= stage and not trial.ended)
+
     def _best(self, numbers: Iterable[int], place: int) -> list[int]:
         """Returns the trials that were scored after training number `place` - 1, the best first."""
         sign = -1.0 if self._settings.more_is_better else 1.0
-        name = self._settings.objective
         scored = list[tuple[float, int]]()
         for number in numbers:
             trial = self.trials.get(number)
-            if (
-                trial is None
-                or len(trial.stages) < place
-                or (trial.error is not None and len(trial.stages) == place)
-            ):
-                continue
-            scored.append((sign * trial.history[name][trial.stages[place - 1] - 1], number))
+            if trial is not None and (len(trial.scores) >= place or (trial.ended and trial.scores)):
+                scored.append((sign * trial.scores[:place][-1], number))
         return [number for _, number in sorted(scored)]
 
     def _train(self, numbers: Sequence[int], stage: int, until: int, *, last: bool) -> None:
@@ -307,22 +324,24 @@ class _Search:
 
         def keep(result: FitResult) -> FitResult:
             trial = trials[result.number]
-            if not isinstance(result.error, KeyboardInterrupt):
-                trial.complete = last and not any(each.pruned for each in watching[result.number])
-                self._record(trial, result)
+            if not isinstance(result.error, Interrupted):
+                pruned = any(watch.pruned for watch in watching[result.number])
+                self._record(trial, result, until)
+                trial.complete = trial.error is None and not pruned and (last or trial.ended)
+                self._stored.add(trial)
+                self._sampler.tell(trial)
                 if result.model is not None:
                     self._models[trial.number] = result.model
-                if last:
-                    self.results()
-            return result._replace(model=None)
+                self._forget_models(len(self._models) if not last else self._settings.keep_models)
+            return result._replace(model=None, history=None)
 
         fit_each(
             [self._models.pop(trial.number, None) or partial(self._begun, trial, stage) for trial in trials],
             {
                 **self._arguments,
                 "epochs": until,
-                "initial_epoch": trials[0].stages[stage - 1] if stage else 0,
-                "callbacks": [[*own, *watch] for own, watch in zip(given, watching, strict=True)],
+                "initial_epoch": [trial.stages[-1] if stage else 0 for trial in trials],
+                "callbacks": [[*own, *watches] for own, watches in zip(given, watching, strict=True)],
             },
             **self._options,
             seeds=[trial.seed_of(stage) for trial in trials],
@@ -332,8 +351,8 @@ class _Search:
             keep=keep,
         )
 
-    def _record(self, trial: Trial, result: FitResult) -> None:
-        """Adds a training that has ended to a trial, and writes it."""
+    def _record(self, trial: Trial, result: FitResult, until: int) -> None:
+        """Adds a training until an epoch to a trial."""
         history = {} if result.history is None else result.history.history
         for name, values in history.items():
             trial.history[name] = [
@@ -350,9 +369,10 @@ class _Search:
             trial.score, trial.complete = math.nan, False
         else:
             trial.score = trial.history.get(self._settings.objective, [math.nan])[-1]
+        if not math.isnan(trial.score):
+            trial.scores = [*trial.scores, trial.score]
+        trial.ended = trial.stages[-1] < until
         self.trials[trial.number] = trial
-        self._stored.add(trial)
-        self._sampler.tell(trial)
 
     def _begun(self, trial: Trial, stage: int) -> Model:
         """Returns the model of a trial, which has been trained `stage` times."""
@@ -399,15 +419,33 @@ def _built(build: Callable[[HyperParameters], Any], hp: HyperParameters) -> Mode
     return model
 
 
-def _more_is_better(model: Model, objective: str, direction: str | None) -> bool:
+def _more_is_better(build: Build, objective: str, direction: str | None) -> bool:
     """Returns whether larger values of the objective are better."""
     if direction is not None:
         return bool(choice(direction, "direction", ("min", "max")) == "max")
-    found = model._direction_of(objective.removeprefix("val_"))
+    with seeded(0):
+        found = _built(build, HyperParameters())._direction_of(objective.removeprefix("val_"))
     if found is None:
-        msg = f"nobody can say whether more or less of `objective` {objective!r} is better: pass direction='min' or 'max'"
+        msg = f"it is not known whether more or less of `objective` {objective!r} is better: pass direction='min' or 'max'"
         raise ValueError(msg)
     return found == "up"
+
+
+def _fingerprint(data: Any) -> str:
+    """Returns a text that differs for other data: checksums of arrays, and the text of all else."""
+    parts = []
+    for leaf in tree.flatten(data):
+        if hasattr(leaf, "__array__"):
+            array = np.ascontiguousarray(leaf)
+            checksum = zlib.crc32(
+                repr(array.tolist()).encode() if array.dtype.hasobject else array.view(np.uint8).data
+            )
+            parts.append(f"{array.dtype}{list(array.shape)}:{checksum:08x}")
+        else:
+            parts.append(
+                repr(leaf) if isinstance(leaf, (str, int, float, type(None))) else type(leaf).__name__
+            )
+    return " ".join(parts)
 
 
 def _require_arguments_of_fit(arguments: Mapping[str, Any]) -> None:
