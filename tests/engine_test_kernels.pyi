@@ -50,6 +50,10 @@ class Kernels:
         as a function of what the plan saves: the input, of linear to exponential the output y)."""
     def map(self, function: str, a: Float32, b: Float32, c: Float32) -> Float32:
         """One instruction of a map; instructions with fewer operands read `a`, or `a` and `b`, alone."""
+    def integers_to_floats(self, x: NDArray[np.int32] | NDArray[np.int64]) -> tuple[Float32, int, int]:
+        """The numbers rounded to float32, and the least and the largest of them."""
+    def floats_to_integers(self, x: Float32, in_place: bool) -> tuple[NDArray[np.int32], bool]:
+        """The numbers without their fractions, and whether all fit int32."""
     def dense_forward(
         self, activation: str, x: Float32, kernel: Float32, bias: Float32 | None, out: Float32
     ) -> None:

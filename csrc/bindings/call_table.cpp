@@ -167,9 +167,11 @@ std::unique_ptr<CallTable> make_table(py::object open_recorder, py::object curre
 std::shared_ptr<StepCall> make_call(const std::shared_ptr<HeldSequence>& sequence, const std::vector<size_t>& read,
                                     const py::sequence& optimizers, const std::vector<bool>& draws,
                                     const py::object& next_draw,
-                                    const std::vector<std::pair<size_t, py::object>>& checks, const py::sequence& after,
-                                    const py::tuple& results, const py::object& tensor) {
-  return std::make_shared<StepCall>(sequence, read, optimizers, draws, next_draw, checks, after, results, tensor);
+                                    const std::vector<std::pair<size_t, py::object>>& checks,
+                                    const py::object& integers, const py::sequence& after, const py::tuple& results,
+                                    const py::object& tensor) {
+  return std::make_shared<StepCall>(sequence, read, optimizers, draws, next_draw, checks, integers, after, results,
+                                    tensor);
 }
 
 /// Lets Python's garbage collector see the objects that a C++ object of a class refers to, which may refer to it in
@@ -197,7 +199,8 @@ py::custom_type_setup collected() {
 void register_call_table(py::module_& m) {
   py::class_<StepCall, std::shared_ptr<StepCall>> call(m, "StepCall", collected<StepCall>());
   def_init(call, &make_call, py::arg("sequence"), py::arg("read"), py::arg("optimizers"), py::arg("draws"),
-           py::arg("next_draw"), py::arg("checks"), py::arg("after"), py::arg("results"), py::arg("tensor"));
+           py::arg("next_draw"), py::arg("checks"), py::arg("integers"), py::arg("after"), py::arg("results"),
+           py::arg("tensor"));
   call.def("run", &StepCall::run, py::arg("arrays"));
   py::class_<Form> form(m, "Form");
   form.def_property_readonly("arrays", [](const Form& self) { return self.arrays; });

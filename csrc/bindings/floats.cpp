@@ -98,13 +98,13 @@ bool overlaps_itself(const py::handle& array) {
 
 /// An array in memory that may have been that of an earlier one: the first access to the pages of new memory takes
 /// longer than to fill them.
-py::object array_in_large_block(int axes, const py::ssize_t* extents, int64_t bytes) {
+py::object array_in_large_block(int axes, const py::ssize_t* extents, int64_t bytes, const py::dtype& dtype) {
   using Storage = decltype(allocate(0));
   auto storage = std::make_unique<Storage>(allocate(bytes));
-  auto* const data = static_cast<float*>(storage->get());
+  const void* const data = storage->get();
   const py::capsule owner(storage.get(), [](void* owned) { delete static_cast<Storage*>(owned); });
   storage.release();
-  return py::array_t<float>(std::vector<py::ssize_t>(extents, extents + axes), data, owner);
+  return py::array(dtype, std::vector<py::ssize_t>(extents, extents + axes), data, owner);
 }
 
 }  // namespace
@@ -156,11 +156,13 @@ Floats to_floats(py::handle value, const char* name) {
   return floats;
 }
 
-py::object empty_array(int axes, const py::ssize_t* extents, PyTypeObject* type) {
+py::object empty_array(int axes, const py::ssize_t* extents, PyTypeObject* type, bool is_int32) {
   const auto& api = py::detail::npy_api::get();
+  const int number = is_int32 ? py::detail::npy_format_descriptor<int32_t>::value : py::detail::npy_api::NPY_FLOAT_;
+  auto dtype = py::reinterpret_steal<py::dtype>(api.PyArray_DescrFromType_(number));
   const int64_t bytes = std::accumulate(extents, extents + axes, int64_t{kFloat}, std::multiplies<>());
   if (bytes >= kLargeBlock) {
-    py::object large = array_in_large_block(axes, extents, bytes);
+    py::object large = array_in_large_block(axes, extents, bytes, dtype);
     if (!type) return large;
     auto seen =
         py::reinterpret_steal<py::object>(api.PyArray_View_(large.ptr(), nullptr, reinterpret_cast<PyObject*>(type)));
@@ -168,7 +170,7 @@ py::object empty_array(int axes, const py::ssize_t* extents, PyTypeObject* type)
     return seen;
   }
   auto made = py::reinterpret_steal<py::object>(api.PyArray_NewFromDescr_(
-      type ? type : api.PyArray_Type_, float32().release().ptr(), axes, extents, nullptr, nullptr, 0, nullptr));
+      type ? type : api.PyArray_Type_, dtype.release().ptr(), axes, extents, nullptr, nullptr, 0, nullptr));
   if (!made) throw py::error_already_set();
   return made;
 }

@@ -33,7 +33,8 @@ bool is_float32(const py::handle& array);
 Floats to_floats(py::handle value, const char* name);
 
 /// A new array, not initialised; `extents` of any memory. `type` is a subclass of np.ndarray; null for that itself.
-py::object empty_array(int axes, const py::ssize_t* extents, PyTypeObject* type = nullptr);
+/// `is_int32` says that the array is one of int32 instead of float32.
+py::object empty_array(int axes, const py::ssize_t* extents, PyTypeObject* type = nullptr, bool is_int32 = false);
 
 /// What the array protocol says of an array that is surely one.
 inline const py::detail::PyArray_Proxy& proxy(const py::handle& array) { return *py::detail::array_proxy(array.ptr()); }

@@ -5,22 +5,98 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
+#include <string>
 
 #include "bindings/floats.h"
 #include "bindings/gil.h"
+#include "cpu/device.h"
+#include "cpu/dispatch.h"
+#include "cpu/integers.h"
 #include "runtime/optimizer_state.h"
 
 namespace engine::bindings {
 namespace {
 
-/// An array as programs read it, and what keeps its memory.
+/// Numbers from which on letting other threads at the interpreter takes less time than their conversion.
+constexpr int64_t kManyNumbers = 1 << 14;
+
+int64_t numbers_in(const py::handle& array) {
+  const auto& proxied = proxy(array);
+  int64_t numbers = 1;
+  for (int i = 0; i < proxied.nd; ++i) numbers *= proxied.dimensions[i];
+  return numbers;
+}
+
+/// Calls f(threads), which converts so many numbers, and lets other threads at the interpreter if they are many.
+template <class F>
+void convert_numbers(int64_t numbers, F&& f) {
+  if (numbers < kManyNumbers) return f(1);
+  const Unlocked unlocked;
+  f(cpu::device().threads());
+}
+
+/// Integers as a float32 array, and the least and the largest of them.
+struct Converted {
+  py::object floats;
+  IntegerRange range;
+};
+
+/// `array` has elements that lie side by side, aligned and in this machine's order of bytes.
+template <class T>
+Converted floats_of_integers(const py::handle& array) {
+  const auto& proxied = proxy(array);
+  py::object floats = empty_array(proxied.nd, proxied.dimensions);
+  const auto* const from = reinterpret_cast<const T*>(proxied.data);
+  auto* const to = reinterpret_cast<float*>(proxy(floats).data);
+  const int64_t numbers = numbers_in(array);
+  IntegerRange range{};
+  if (numbers > 0) {
+    convert_numbers(numbers,
+                    [&](int threads) { range = cpu::integers_to_floats(cpu::kernels(), from, to, numbers, threads); });
+  }
+  return {floats, range};
+}
+
+/// The least and the largest of bytes that lie side by side.
+IntegerRange range_of_bytes(const py::handle& array) {
+  const auto* const bytes = reinterpret_cast<const uint8_t*>(proxy(array).data);
+  const int64_t numbers = numbers_in(array);
+  uint8_t least = numbers > 0 ? bytes[0] : uint8_t{0}, largest = least;
+  for (int64_t j = 0; j < numbers; ++j) {
+    least = std::min(least, bytes[j]);
+    largest = std::max(largest, bytes[j]);
+  }
+  return {least, largest};
+}
+
+/// Integers of any kind, layout and order of bytes, as floats. Those beyond int64 get the largest int64 in the range.
+Converted converted_integers(const py::object& array) {
+  using Int64s = py::array_t<int64_t, py::array::c_style | py::array::forcecast>;
+  constexpr int kPlain = py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+  const bool is_plain = (proxy(array).flags & kPlain) == kPlain;
+  if (is_plain && py::isinstance<py::array_t<int32_t>>(array)) return floats_of_integers<int32_t>(array);
+  const py::object integers = is_plain && py::isinstance<py::array_t<int64_t>>(array) ? array : Int64s::ensure(array);
+  if (!integers) throw py::error_already_set();
+  Converted converted = floats_of_integers<int64_t>(integers);
+  const auto type = py::reinterpret_borrow<py::dtype>(proxy(array).descr);
+  if (type.kind() == 'u' && converted.range.least < 0) {
+    converted.floats = py::array_t<float, py::array::c_style | py::array::forcecast>::ensure(array);
+    if (!converted.floats) throw py::error_already_set();
+    converted.range = {0, std::numeric_limits<int64_t>::max()};
+  }
+  return converted;
+}
+
+/// An array as programs read it, what keeps its memory, and the range of integers where it is asked for.
 struct Readable {
   py::object owner;
   FunctionSequence::BatchArray view;
+  IntegerRange range{};
 };
 
 /// Bools and uint8 stay bytes, and other real numbers become float32. ValueError for anything else.
-Readable readable(const py::object& array) {
+Readable readable(const py::object& array, bool needs_range) {
   constexpr int kContiguous = py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_;
   const auto& proxied = proxy(array);
   const auto type = py::reinterpret_borrow<py::dtype>(proxied.descr);
@@ -28,7 +104,9 @@ Readable readable(const py::object& array) {
   const char kind = type.kind();
   if (kind == 'b' || (kind == 'u' && type.itemsize() == 1)) {
     py::object bytes = is_contiguous ? array : py::array::ensure(array, py::array::c_style);
-    return {bytes, {proxy(bytes).data, RowType::kUint8, 0}};
+    if (!bytes) throw py::error_already_set();
+    const IntegerRange range = needs_range ? range_of_bytes(bytes) : IntegerRange{};
+    return {bytes, {proxy(bytes).data, RowType::kUint8, 0}, range};
   }
   if (is_contiguous && (proxied.flags & py::detail::npy_api::NPY_ARRAY_ALIGNED_) && is_float32(array)) {
     return {array, {proxied.data, RowType::kFloat32, 0}};
@@ -37,16 +115,32 @@ Readable readable(const py::object& array) {
     view_rows(py::reinterpret_borrow<py::array>(array));
     throw py::value_error("arrays must hold real numbers");
   }
+  if (kind != 'f') {
+    Converted converted = converted_integers(array);
+    const void* const data = proxy(converted.floats).data;
+    return {std::move(converted.floats), {data, RowType::kFloat32, 0}, converted.range};
+  }
   py::object floats = py::array_t<float, py::array::c_style | py::array::forcecast>::ensure(array);
   if (!floats) throw py::error_already_set();
   return {floats, {proxy(floats).data, RowType::kFloat32, 0}};
 }
 
-int64_t numbers_in(const py::handle& array) {
-  const auto& proxied = proxy(array);
-  int64_t numbers = 1;
-  for (int i = 0; i < proxied.nd; ++i) numbers *= proxied.dimensions[i];
-  return numbers;
+bool within(const IntegerRange& range, const IntegerRange& limits) {
+  return range.least >= limits.least && range.largest <= limits.largest;
+}
+
+/// Puts int32 numbers in the place of the floats that a function has written into an array of int32.
+void convert_to_integers(const py::object& array) {
+  void* const data = proxy(array).data;
+  const int64_t numbers = numbers_in(array);
+  bool fit = true;
+  convert_numbers(numbers, [&](int threads) {
+    fit = cpu::floats_to_integers(cpu::kernels(), static_cast<const float*>(data), static_cast<int32_t*>(data), numbers,
+                                  threads);
+  });
+  if (!fit && PyErr_WarnEx(PyExc_RuntimeWarning, "invalid value encountered in cast", 1) != 0) {
+    throw py::error_already_set();
+  }
 }
 
 /// Returns a tensor as an array of NumPy's own class.
@@ -59,8 +153,8 @@ py::object plain(const py::object& array) {
 
 StepCall::StepCall(std::shared_ptr<const HeldSequence> sequence, std::vector<size_t> read,
                    const py::sequence& optimizers, const std::vector<bool>& draws, py::object next_draw,
-                   std::vector<std::pair<size_t, py::object>> checks, const py::sequence& after,
-                   const py::tuple& results, py::object tensor)
+                   std::vector<std::pair<size_t, py::object>> checks, const py::object& integers,
+                   const py::sequence& after, const py::tuple& results, py::object tensor)
     : held_(std::move(sequence)),
       read_(std::move(read)),
       next_draw_(std::move(next_draw)),
@@ -89,6 +183,8 @@ StepCall::StepCall(std::shared_ptr<const HeldSequence> sequence, std::vector<siz
       sizes_.at(source.array) = graph::element_count(function.program->model().arguments()[i], 1);
     }
   }
+  limits_.resize(read_.size());
+  if (!integers.is_none()) read_integers(integers);
   for (const py::handle& each : after) {
     const auto parts = py::cast<py::tuple>(each);
     if (parts.size() != 4) throw py::value_error("a call has an object, a method, arguments and options");
@@ -101,6 +197,30 @@ StepCall::StepCall(std::shared_ptr<const HeldSequence> sequence, std::vector<siz
   results_ = read_value(results, true);
 }
 
+void StepCall::read_integers(const py::tuple& given) {
+  const auto limits = given[0].cast<std::vector<std::optional<std::pair<int64_t, int64_t>>>>();
+  if (limits.size() != read_.size()) throw py::value_error("there must be limits or None for each array");
+  for (size_t i = 0; i < limits.size(); ++i) {
+    if (limits[i]) limits_[i] = IntegerRange{limits[i]->first, limits[i]->second};
+  }
+  for (const auto& [function, result, most] : given[1].cast<std::vector<std::tuple<size_t, size_t, float>>>()) {
+    require_result(function, result, 1);
+    magnitudes_.push_back({function, result, most});
+  }
+  require_exact_ = given[2];
+}
+
+/// ValueError unless there is a result of so many numbers.
+void StepCall::require_result(size_t function, size_t result, int64_t numbers) const {
+  const auto& functions = held_->sequence.functions();
+  if (function >= functions.size() || result >= functions[function].program->model().spec().results.size()) {
+    throw py::value_error("there is no such result to keep");
+  }
+  if (numbers != held_->sequence.result_numbers(function, result)) {
+    throw py::value_error("the shape of a result has another number of numbers than the result");
+  }
+}
+
 /// Reads a value, the first entry of which names its kind.
 LateValue StepCall::read_value(const py::tuple& given, bool is_result) {
   using Kind = LateValue::Kind;
@@ -111,8 +231,10 @@ LateValue StepCall::read_value(const py::tuple& given, bool is_result) {
     for (const py::handle each : parts) value.parts.push_back(read_value(py::cast<py::tuple>(each), is_result));
   };
   if (name == "result") {
-    value = {Kind::kResult, 0, given[3].cast<std::vector<py::ssize_t>>(), given[4], {}, {}};
-    value.number = place_of({given[1].cast<size_t>(), given[2].cast<size_t>(), value.shape, is_result});
+    const py::object dtype = given[4].is_none() ? py::none() : py::object(py::dtype::from_args(given[4]));
+    const bool is_int32 = !dtype.is_none() && dtype.equal(py::dtype::of<int32_t>());
+    value = {Kind::kResult, 0, given[3].cast<std::vector<py::ssize_t>>(), dtype, {}, {}};
+    value.number = place_of({given[1].cast<size_t>(), given[2].cast<size_t>(), value.shape, is_result, is_int32});
   } else if (name == "argument") {
     value = {Kind::kArgument, given[1].cast<size_t>(), {}, {}, {}, {}};
   } else if (name == "read" || name == "constant") {
@@ -136,28 +258,23 @@ LateValue StepCall::read_value(const py::tuple& given, bool is_result) {
 
 /// Returns the place of a result among those that are kept, where it is put if it is none of them.
 size_t StepCall::place_of(const Kept& result) {
-  const auto& functions = held_->sequence.functions();
-  if (result.function >= functions.size() ||
-      result.result >= functions[result.function].program->model().spec().results.size()) {
-    throw py::value_error("there is no such result to keep");
-  }
   int64_t numbers = 1;
   for (const py::ssize_t length : result.shape) numbers *= length;
-  if (numbers != held_->sequence.result_numbers(result.function, result.result)) {
-    throw py::value_error("the shape of a result has another number of numbers than the result");
-  }
+  require_result(result.function, result.result, numbers);
   const auto same = [&](const Kept& each) { return each.function == result.function && each.result == result.result; };
   const auto found = std::find_if(kept_.begin(), kept_.end(), same);
   const auto place = static_cast<size_t>(found - kept_.begin());
   if (found == kept_.end()) kept_.push_back(result);
   kept_[place].is_tensor |= result.is_tensor;
+  kept_[place].is_int32 &= result.is_int32;
   return place;
 }
 
 /// Returns a new array for a result, which its function writes in this call.
 py::object StepCall::new_result(const Kept& result, FunctionSequence::Calls& calls) const {
-  py::object array = empty_array(static_cast<int>(result.shape.size()), result.shape.data(),
-                                 result.is_tensor ? reinterpret_cast<PyTypeObject*>(tensor_.ptr()) : nullptr);
+  py::object array =
+      empty_array(static_cast<int>(result.shape.size()), result.shape.data(),
+                  result.is_tensor ? reinterpret_cast<PyTypeObject*>(tensor_.ptr()) : nullptr, result.is_int32);
   calls.kept[result.result] = reinterpret_cast<float*>(proxy(array).data);
   return array;
 }
@@ -171,10 +288,11 @@ py::object StepCall::as_tensor(const py::object& array) const {
 py::object StepCall::filled(const LateValue& value, const Known& known, bool is_result) const {
   switch (value.kind) {
     case LateValue::Kind::kResult: {
+      const Kept& kept = kept_[value.number];
       py::object array = known.results[value.number];
-      if (!is_result && kept_[value.number].is_tensor) array = plain(array);
-      if (value.shape != kept_[value.number].shape) array = array.attr("reshape")(value.shape);
-      return value.object.is_none() ? array : array.attr("astype")(value.object);
+      if (!is_result && kept.is_tensor) array = plain(array);
+      if (value.shape != kept.shape) array = array.attr("reshape")(value.shape);
+      return value.object.is_none() || kept.is_int32 ? array : array.attr("astype")(value.object);
     }
     case LateValue::Kind::kArgument: {
       const py::object& array = known.arguments.at(value.number);
@@ -234,23 +352,41 @@ int StepCall::visit(visitproc visit, void* arg) const {
       if (const int stop = visit_value(*value, visit, arg)) return stop;
     }
   }
-  for (const py::object* each : {&next_draw_, &tensor_}) Py_VISIT(each->ptr());
+  for (const py::object* each : {&next_draw_, &require_exact_, &tensor_}) Py_VISIT(each->ptr());
   return visit_value(results_, visit, arg);
+}
+
+/// Asks whether integers may be rounded, if a range or a magnitude is beyond its limit; NaN is.
+void StepCall::require_integers(const std::vector<IntegerRange>& ranges, const std::vector<float>* magnitudes) const {
+  bool all_within = true;
+  for (size_t i = 0; i < ranges.size(); ++i) {
+    all_within = all_within && (!limits_[i] || within(ranges[i], *limits_[i]));
+  }
+  for (size_t i = 0; magnitudes && i < magnitudes->size(); ++i) {
+    all_within = all_within && (*magnitudes)[i] <= magnitudes_[i].most;
+  }
+  if (all_within) return;
+  py::list came;
+  for (const IntegerRange& each : ranges) came.append(py::make_tuple(each.least, each.largest));
+  require_exact_(came, magnitudes ? py::cast(*magnitudes) : py::none());
 }
 
 py::object StepCall::run(const std::vector<py::object>& arrays) const {
   const FunctionSequence& sequence = held_->sequence;
   for (const auto& [number, check] : checks_) ask(check, arrays.at(number));
   std::vector<py::object> owners;
+  std::vector<IntegerRange> ranges(read_.size());
   FunctionSequence::Data data;
   owners.reserve(read_.size());
   data.arrays.reserve(read_.size());
   for (size_t i = 0; i < read_.size(); ++i) {
-    Readable each = readable(arrays.at(read_[i]));
+    Readable each = readable(arrays.at(read_[i]), limits_[i].has_value());
     if (numbers_in(each.owner) != sizes_[i]) throw py::value_error("an array has another size than the function reads");
     data.arrays.push_back(each.view);
+    ranges[i] = each.range;
     owners.push_back(std::move(each.owner));
   }
+  require_integers(ranges, nullptr);
   const size_t count = sequence.functions().size();
   std::vector<int64_t> steps(count, 1);
   std::vector<double> rates(count, 0.0);
@@ -280,6 +416,10 @@ py::object StepCall::run(const std::vector<py::object>& arrays) const {
   Known known{arrays, {}};
   known.results.reserve(kept_.size());
   for (const Kept& result : kept_) known.results.push_back(new_result(result, calls[result.function]));
+  std::vector<float> magnitudes(magnitudes_.size());
+  for (size_t i = 0; i < magnitudes_.size(); ++i) {
+    calls[magnitudes_[i].function].kept[magnitudes_[i].result] = &magnitudes[i];
+  }
   {
     const Unlocked unlocked;
     for (size_t s = 0; s < steppings_.size(); ++s) {
@@ -288,6 +428,10 @@ py::object StepCall::run(const std::vector<py::object>& arrays) const {
       }
     }
     sequence.run(data, calls, 1);
+  }
+  if (!magnitudes.empty()) require_integers(ranges, &magnitudes);
+  for (size_t i = 0; i < kept_.size(); ++i) {
+    if (kept_[i].is_int32) convert_to_integers(known.results[i]);
   }
   for (const MethodCall& each : after_) {
     const py::object method = each.object.attr(each.method);

@@ -1,6 +1,7 @@
 // Enters the kernels of traced functions into the table.
 #include "kernels/array_reduction.h"
 #include "kernels/fill.h"
+#include "kernels/integers.h"
 #include "kernels/map.h"
 #include "kernels/sorting.h"
 #include "kernels/strided_copy.h"
@@ -26,6 +27,9 @@ void fill_arrays(KernelTable& table) {
   table.accumulate_rows = accumulate_rows;
   table.copy_strided = copy_strided;
   table.spread_strided = spread_strided;
+  table.int32_to_floats = integers_to_floats;
+  table.int64_to_floats = integers_to_floats;
+  table.floats_to_integers = floats_to_integers;
   table.sort_columns = sort_columns;
 }
 

@@ -579,7 +579,7 @@ struct WarpArgs : ImageChanges {
 };
 
 // ---- Traced functions ----------------------------------------------------------------------------------------------
-// Files: map.h, array_reduction.h, strided_copy.h, sorting.h, noise.h
+// Files: map.h, array_reduction.h, strided_copy.h, integers.h, sorting.h, noise.h
 
 /// Which operands of an instruction are the result of the one before it.
 enum class Chained : uint8_t { kNone, kA, kB, kBoth, kC };
@@ -689,6 +689,11 @@ struct AccumulateRowsArgs {
   int64_t y_row;
 };
 
+/// The least and the largest of some integers.
+struct IntegerRange {
+  int64_t least, largest;
+};
+
 /// Random words are computed in groups of so many.
 inline constexpr int64_t kRandomGroup = 64;
 
@@ -795,6 +800,9 @@ struct KernelTable {
   void (*accumulate_rows)(const AccumulateRowsArgs&);
   void (*copy_strided)(const CopyStridedArgs&);
   void (*spread_strided)(const SpreadStridedArgs&);
+  IntegerRange (*int32_to_floats)(const int32_t* from, float* to, int64_t n);  // n > 0
+  IntegerRange (*int64_to_floats)(const int64_t* from, float* to, int64_t n);  // n > 0
+  bool (*floats_to_integers)(const float* from, int32_t* to, int64_t n);       // whether all fit; the memory may be one
   void (*sort_columns)(const SortColumnsArgs&);
   void (*uniform_numbers)(const RandomNumbersArgs&);
   void (*normal_numbers)(const RandomNumbersArgs&);

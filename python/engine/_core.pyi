@@ -454,6 +454,10 @@ class StepCall:
         draws: for each function whether it draws random numbers.
         next_draw: returns the number of the next draw.
         checks: pairs of the number of an argument and a function that raises for wrong numbers in it.
+        integers: how large integers may be; None for any size. The least and the largest for each argument that is read,
+            or None; results of one number, (function, result, most), that are magnitudes of integers in the functions; and
+            a function that raises if integers may be rounded. It is called with the ranges of the arguments and the
+            magnitudes, where one of them is beyond its limit; with None for the magnitudes before the step has run.
         after: (object, method, args, options) for each method that is called after the step, in order, with values for
             `args`, a tuple, and for `options`, a dict.
         results: the value that a call returns. All of its arrays are tensors.
@@ -473,6 +477,12 @@ class StepCall:
         draws: Sequence[bool],
         next_draw: Callable[[], int],
         checks: Sequence[tuple[int, Callable[[Any], object]]],
+        integers: tuple[
+            Sequence[tuple[int, int] | None],
+            Sequence[tuple[int, int, float]],
+            Callable[[list[tuple[int, int]], list[float] | None], object],
+        ]
+        | None,
         after: Sequence[tuple[Any, str, LateValue, LateValue]],
         results: LateValue,
         tensor: type,

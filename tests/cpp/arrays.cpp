@@ -1,6 +1,7 @@
 // Kernels of traced functions.
 #include <cmath>
 #include <string>
+#include <vector>
 
 #include "cases.h"
 #include "kernels/table.h"
@@ -53,6 +54,29 @@ void add_reductions(const KernelTable& kernels, Digests& digests) {
   }
 }
 
+/// Integers of all magnitudes as floats, and floats of all magnitudes as integers.
+void add_integers(const KernelTable& kernels, Digests& digests) {
+  Random random(24);
+  for (const int64_t n : {1, 3, 4, 5, 8, 15, 16, 17, 100}) {
+    std::vector<int32_t> small(static_cast<size_t>(n));
+    std::vector<int64_t> large(static_cast<size_t>(n));
+    for (size_t i = 0; i < small.size(); ++i) {
+      small[i] = static_cast<int32_t>(random.next()) >> random.below(32);
+      large[i] = static_cast<int64_t>(random.next()) >> random.below(64);
+    }
+    std::vector<float> floats(small.size());
+    for (const bool wide : {false, true}) {
+      const IntegerRange range = wide ? kernels.int64_to_floats(large.data(), floats.data(), n)
+                                      : kernels.int32_to_floats(small.data(), floats.data(), n);
+      Digest& digest = digests["integers to floats"];
+      digest.add(floats);
+      for (const int64_t end : {range.least, range.largest}) digest.add(static_cast<double>(end));
+    }
+    kernels.floats_to_integers(floats.data(), small.data(), n);
+    digests["floats to integers"].add(small);
+  }
+}
+
 /// Numbers that are copied by steps, and columns of them that are sorted, with equal ones and NaN among them.
 void add_arrangements(const KernelTable& kernels, Digests& digests) {
   Random random(23);
@@ -86,6 +110,7 @@ void add_arrays(const KernelTable& kernels, Digests& digests) {
   add_maps(kernels, digests);
   add_reductions(kernels, digests);
   add_arrangements(kernels, digests);
+  add_integers(kernels, digests);
 }
 
 }  // namespace engine::test

@@ -433,6 +433,7 @@ class CompiledStep:
             [segment.draws for segment in self._segments],
             _next_draw,
             [(number, limits.check) for number, limits in self._limits],
+            None,
             [
                 (metric, method, _late_value(args), _late_value(options))
                 for metric, method, args, options in self._metric_calls

@@ -85,6 +85,28 @@ class Kernels {
     return FloatArray(py::object(out[py::int_(0)]));
   }
 
+  py::tuple integers_to_floats(const py::array& x) const {
+    const bool is_int32 = py::isinstance<py::array_t<int32_t>>(x);
+    if (x.size() == 0 || (!is_int32 && !py::isinstance<py::array_t<int64_t>>(x))) {
+      throw py::value_error("`x` must hold some int32 or int64 numbers");
+    }
+    py::array_t<float> floats(x.size());
+    const IntegerRange range =
+        is_int32 ? table_.int32_to_floats(static_cast<const int32_t*>(x.data()), floats.mutable_data(), x.size())
+                 : table_.int64_to_floats(static_cast<const int64_t*>(x.data()), floats.mutable_data(), x.size());
+    return py::make_tuple(floats, range.least, range.largest);
+  }
+
+  py::tuple floats_to_integers(const py::array_t<float>& x, bool in_place) const {
+    py::array_t<float> memory(x.size());
+    std::copy_n(x.data(), x.size(), memory.mutable_data());
+    py::array_t<int32_t> integers(x.size());
+    auto* const to = in_place ? reinterpret_cast<int32_t*>(memory.mutable_data()) : integers.mutable_data();
+    const bool fit = table_.floats_to_integers(memory.data(), to, x.size());
+    if (in_place) std::memcpy(integers.mutable_data(), to, static_cast<size_t>(x.size()) * sizeof(int32_t));
+    return py::make_tuple(integers, fit);
+  }
+
   void dense_forward(const std::string& activation, const FloatArray& x, const FloatArray& kernel,
                      const py::object& bias, const FloatArray& out) const {
     const int64_t ldx = row_stride(x, "x"), ldy = leading(out);
@@ -266,6 +288,8 @@ void register_kernels(py::module_& m) {
   type.def_static("padded", &padded, py::arg("rows"), py::arg("cols"))
       .def("unary", &Kernels::unary, py::arg("function"), py::arg("x"), py::arg("parameters") = py::tuple())
       .def("map", &Kernels::map, py::arg("function"), py::arg("a"), py::arg("b"), py::arg("c"))
+      .def("integers_to_floats", &Kernels::integers_to_floats, py::arg("x"))
+      .def("floats_to_integers", &Kernels::floats_to_integers, py::arg("x"), py::arg("in_place"))
       .def("dense_forward", &Kernels::dense_forward, py::arg("activation"), py::arg("x"), py::arg("kernel"),
            py::arg("bias"), py::arg("out").noconvert())
       .def("dense_backward_input", &Kernels::dense_backward_input, py::arg("activation"), py::arg("dz"),
