@@ -148,3 +148,264 @@ def test_threads_of_python_convert_at_once() -> None:
         thread.join()
     for number in range(4):
         np.testing.assert_array_equal(found[number], x * 2 + x // (number + 2))
+
+
+# ---- Numbers that float32 rounds --------------------------------------------------------------------------------------
+
+LARGEST = 2**24
+CORNERS = [
+    0, 1, -1, 2, 3, 7, 100, 4095, 4096, 4097, 46340, 46341, 2**23, LARGEST - 1, LARGEST, LARGEST + 1, LARGEST + 2, LARGEST + 3,
+    -LARGEST, -LARGEST - 1, 2**25 + 1, 2**31 - 1, -(2**31),
+]  # fmt: skip
+
+ONE: list[Callable[[Any], Any]] = [
+    np.negative, np.abs, np.square, np.sign, np.invert, np.sum, np.max, np.min, np.ptp, np.prod, np.any, np.sort, np.diff,
+    np.argmax, np.argmin,
+    lambda x: np.argsort(x, kind="stable"),
+    lambda x: np.cumsum(x, dtype=np.int64),
+    lambda x: np.cumprod(x % 3, dtype=np.int64),
+    lambda x: x[::-1],
+    lambda x: x * 3,
+    lambda x: x - 5,
+    lambda x: x % 7,
+    lambda x: np.mod(x, -5),
+    lambda x: x // 3,
+    lambda x: x << 2,
+    lambda x: x >> 1,
+    lambda x: x & 255,
+    lambda x: x**3,
+    lambda x: x * x * x,
+    lambda x: np.where(x > 0, x, -x),
+    lambda x: np.clip(x, -50, 50),
+    lambda x: np.sum(np.concatenate([np.ravel(x), np.ravel(x)])),
+    lambda x: np.sum(x > 3),
+    lambda x: np.floor(x % 100 / 3).astype(np.int32) * 1000,
+    lambda x: np.take(np.ravel(x), np.argmin(x)),
+    lambda x: x.astype(np.int64),
+    lambda x: x.astype(np.int16),
+    lambda x: x.astype(np.int8),
+]  # fmt: skip
+TWO: list[Callable[[Any, Any], Any]] = [
+    np.add, np.subtract, np.multiply, np.maximum, np.minimum, np.floor_divide, np.mod, np.fmod, np.bitwise_and, np.bitwise_or,
+    np.bitwise_xor, np.equal, np.not_equal, np.less, np.logical_and, np.gcd, np.lcm, np.isin, np.isclose,
+    lambda a, b: np.where(a < b, a, b),
+    lambda a, b: a * b + a,
+    lambda a, b: np.dot(np.ravel(a)[:1], np.ravel(b)[:1]),
+    lambda a, b: np.searchsorted(np.sort(np.ravel(b)), a),
+    lambda a, b: np.power(a % 5, np.abs(b) % 6),
+    lambda a, b: np.left_shift(a % 9, np.abs(b) % 4),
+    lambda a, b: np.right_shift(a, np.abs(b) % 8),
+]  # fmt: skip
+
+
+def random_function(rng: np.random.Generator, depth: int) -> Callable[[Any, Any], Any]:
+    """A composition of functions of integers, of two arrays."""
+    if depth == 0:
+        place = int(rng.integers(2))
+        return lambda *arrays: arrays[place]
+    inner = random_function(rng, depth - 1)
+    if rng.random() < 0.5:  # the share of functions of one array
+        one = ONE[rng.integers(len(ONE))]
+        return lambda x, y: one(inner(x, y))
+    two, other = TWO[rng.integers(len(TWO))], random_function(rng, int(rng.integers(depth)))
+    return lambda x, y: two(inner(x, y), other(x, y))
+
+
+def random_integers(rng: np.random.Generator, kind: int, count: int, dtype: str) -> NDArray[Any]:
+    drawn = [
+        rng.integers(-10, 10, count),
+        rng.choice(CORNERS, count),
+        rng.integers(-5000, 5000, count),
+        rng.choice(CORNERS, count) * rng.integers(0, 2, count) + rng.integers(-2, 3, count),
+    ][kind]
+    return drawn.clip(np.iinfo(dtype).min, np.iinfo(dtype).max).astype(dtype)
+
+
+@pytest.mark.filterwarnings("ignore")  # of NumPy's overflows, and that functions run in Python
+@pytest.mark.parametrize("seed", range(40))
+def test_random_functions_of_integers_return_those_of_numpy(seed: int) -> None:
+    """Ten functions, each of which is called with small integers, and with those that float32 rounds."""
+    compared = 0
+    for number in range(10):
+        rng = np.random.default_rng((seed, number))
+        function = random_function(rng, int(rng.integers(1, 4)))
+        dtypes = rng.choice(
+            ["int32", "int64", "int32", "int64", "int16", "int8", "uint8", "uint16", "uint32"], 2
+        )
+        count, compiled = int(rng.integers(1, 9)), keras.function(function)
+        for kind in range(4):
+            arrays = [random_integers(rng, kind, count, str(dtype)) for dtype in dtypes]
+            try:
+                expected = np.asarray(function(*arrays))
+            except (ValueError, TypeError, OverflowError, IndexError):  # NumPy doesn't take these
+                continue
+            if expected.dtype.kind in "iub":
+                found = np.asarray(compiled(*arrays))
+                assert found.dtype.kind in "iub"
+                np.testing.assert_array_equal(
+                    found.astype(np.int64), expected.astype(np.int64), f"function {number}"
+                )
+                compared += compiled.refusal is None
+    assert compared > 10
+
+
+# Functions that are compiled, and the largest arguments for which they are.
+EXACT: dict[str, tuple[Callable[[Any], Any], int]] = {
+    "argument": (lambda x: x[::-1], LARGEST),
+    "sum": (lambda x: x + 1, LARGEST // 2),
+    "remainder of a product": (lambda x: x * x % 7, 4096),
+    "total": (lambda x: np.sum(x, axis=0), LARGEST // 4),
+    "running sums": (lambda x: np.cumsum(x, dtype=np.int32), LARGEST // 4),
+    "matrix product": (lambda x: np.dot(x, x), 2048),
+    "comparison of two": (lambda x: x == x[::-1], LARGEST),
+    "remainder": (lambda x: x % 1000, LARGEST),
+    "bits": (lambda x: (x ^ (x >> 3)) & 255, LARGEST // 2),
+}
+
+
+@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+def test_calls_with_larger_integers_run_in_python(name: str, dtype: str) -> None:
+    formula, most = EXACT[name]
+    function = keras.function(formula)
+    # These are computed by the core: not even a warning.
+    for x in ([1, 2, -3, 4], [most, -most + 1, 5, most - 1], [most, most - 1, most, most - 2]):
+        array = np.array(x, dtype)
+        np.testing.assert_array_equal(function(array), formula(array))
+    beyond = np.array([3, 1, 2 * LARGEST + 1, -2 * LARGEST - 1], dtype)
+    with pytest.warns(
+        UserWarning, match=r"runs in Python where integers may become large.*16,777,216"
+    ) as told:
+        np.testing.assert_array_equal(function(beyond), formula(beyond))
+    assert told[0].filename == __file__
+    np.testing.assert_array_equal(function(-beyond), formula(-beyond))  # told once
+    assert function.refusal is None
+    small = np.array([1, 2, 3, 4], dtype)
+    assert isinstance(function(small), keras.tree.flatten(function(small))[0].__class__)
+    assert "Segment" in keras.utils.explain_batch(function)
+
+
+def test_limits_of_one_argument_depend_on_the_others() -> None:
+    function = keras.function(lambda x, y: x * y)
+    x, y = np.array([2**20, -(2**20)]), np.array([3, 5])
+    for _ in range(2):  # within 2**24, though beyond what both may be
+        np.testing.assert_array_equal(function(x, y), x * y)
+    with pytest.warns(UserWarning, match="product of integers may be as large as 17,825,792"):
+        np.testing.assert_array_equal(function(x, y + 12), x * (y + 12))
+
+
+@pytest.mark.parametrize("number", [LARGEST + 1, 2**31 - 1, -(2**31), -LARGEST - 1])
+def test_what_rounding_does_not_change_is_computed_by_the_core(number: int) -> None:
+    """Integers that become floats, and comparisons with small ones: without a warning."""
+    x = np.array([number, 1, 0, -5], np.int32)
+    function = keras.function(
+        lambda x: (x / 2, np.sqrt(np.abs(x / 1.0)), x > 0, x == 7, np.sign(x), np.mean(x))
+    )
+    expected = (x / 2, np.sqrt(np.abs(x / 1.0)), x > 0, x == 7, np.sign(x), np.mean(x))
+    for found, other in zip(function(x), expected, strict=True):
+        np.testing.assert_allclose(found, other, rtol=1e-6)
+
+
+def test_integers_of_floats_are_measured() -> None:
+    """How large these are isn't known before the core has computed them."""
+
+    def formula(x: Any) -> Any:
+        steps = np.floor(x * 10.0).astype(np.int32) + 1
+        return steps * 3, np.sum(steps)
+
+    function, x = keras.function(formula), np.linspace(-1, 1, 100, dtype=np.float32)
+    for _ in range(3):
+        for one, other in zip(function(x), formula(x), strict=True):
+            np.testing.assert_array_equal(one, other)
+    with pytest.warns(UserWarning, match="may be of any size"):
+        large = function(x * np.float32(1e7))
+    for one, other in zip(large, formula(x * np.float32(1e7)), strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.warns(RuntimeWarning, match="invalid value"):
+        function(np.full(100, np.nan, np.float32))
+    for one, other in zip(function(x), formula(x), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_loops_whose_bounds_grow_faster_than_their_numbers_are_measured() -> None:
+    def formula(n: Any) -> Any:
+        for _ in range(40):
+            n = np.where(n % 2 == 0, n // 2, 3 * n + 1)
+        return n
+
+    function, n = keras.function(formula), np.arange(1, 100)
+    np.testing.assert_array_equal(function(n), formula(n))
+    n = np.arange(1, 200_000)
+    with pytest.warns(UserWarning, match="product of integers"):
+        np.testing.assert_array_equal(function(n), formula(n))
+
+
+def test_functions_that_round_whatever_they_get_are_not_compiled() -> None:
+    table = np.array([LARGEST + 1, LARGEST + 3])
+    function = keras.function(lambda x: x % 10 + table)
+    x = np.array([5, 6])
+    with pytest.warns(UserWarning, match=r"can't be compiled.*16,777,216"):
+        np.testing.assert_array_equal(function(x), x % 10 + table)
+    assert function.refusal is not None
+
+
+@pytest.mark.filterwarnings("ignore:.*runs in Python")
+def test_other_ways_to_functions_of_integers() -> None:
+    x = np.array([5000, 46340, 3], np.int32)
+    expected = x * x % 7
+    np.testing.assert_array_equal(keras.function(lambda given: given["x"][0] ** 2 % 7)({"x": [x]}), expected)
+    np.testing.assert_array_equal(keras.function(lambda x: ops.mod(ops.multiply(x, x), 7))(x), expected)
+    any_length = keras.function(lambda x: x * x % 7, reduce_retracing=True)
+    for length in range(2, 6):
+        for factor in (1, 5000):
+            y = factor * np.arange(length, dtype=np.int32)
+            np.testing.assert_array_equal(any_length(y), y * y % 7)
+    gradient = keras.function(keras.grad(lambda w, i: np.sum(w * (i * i % 7))))
+    np.testing.assert_array_equal(gradient(np.ones(3, np.float32), x), expected)
+
+
+def test_integers_of_a_step_that_changes_weights() -> None:
+    """It runs once: integers of arguments are checked before, and measured ones tell of rounding by a warning."""
+    total = keras.Variable([0.0, 0.0])
+
+    @keras.function
+    def add(x: Any, y: Any) -> Any:
+        whole = np.floor(y).astype(np.int32) + 1
+        total.assign(total + whole)
+        return x * x, whole
+
+    x, y = np.array([3, 4], np.int32), np.array([1.5, 2.5], np.float32)
+    add(x, y)
+    assert total.numpy().tolist() == [2.0, 3.0]
+    with pytest.warns(UserWarning, match="integers of a compiled step may have been rounded"):
+        add(x, np.float32(2.0**26) * y)
+    assert total.numpy().tolist() == [1.5 * 2**26, 2.5 * 2**26]  # added once, and rounded
+
+
+@pytest.mark.parametrize("base", range(-10, 11))
+def test_powers_of_integers_are_rounded_to_the_right_one(base: int) -> None:
+    exponents = np.arange(24, dtype=np.int32)
+    exponents = exponents[np.abs(float(base) ** exponents) <= 2**23]
+    x = np.full(len(exponents), base, np.int32)
+    np.testing.assert_array_equal(keras.function(lambda x, n: x**n)(x, exponents), x**exponents)
+
+
+@pytest.mark.filterwarnings("ignore:.*runs in Python")
+def test_integers_of_arrays_that_are_recorded_before_they_are_computed() -> None:
+    """Gradient tapes and `vmap` have no other way to compute them, and warn."""
+    x = np.array([5000, 3], np.int32)
+    for mapped in (keras.vmap(lambda x: x * x % 7), keras.function(keras.vmap(lambda x: x * x % 7))):
+        np.testing.assert_array_equal(mapped(x // 2), (x // 2) * (x // 2) % 7)
+        with pytest.warns(
+            UserWarning, match="integers may be rounded.* product of integers may be as large as 25,000,000"
+        ):
+            np.asarray(mapped(x))
+    with keras.GradientTape() as tape:
+        w = keras.Variable([1.5, 2.5])
+        whole = ops.cast(w * 10.0, "int32") + 1
+        loss = ops.sum(w * ops.cast(whole, "float32"))
+        large = ops.cast(w * 1e8, "int32") + 1
+        with pytest.warns(UserWarning, match="integers may be rounded"):
+            np.asarray(large)
+    np.testing.assert_array_equal(np.asarray(whole), [16, 26])
+    np.testing.assert_array_equal(tape.gradient(loss, w), [16.0, 26.0])

@@ -88,7 +88,7 @@ Converted converted_integers(const py::object& array) {
   return converted;
 }
 
-/// An array as programs read it, what keeps its memory, and the range of integers where it is asked for.
+/// An array as programs read it, what keeps its memory, and the range of integers; that of bytes where it is asked for.
 struct Readable {
   py::object owner;
   FunctionSequence::BatchArray view;
@@ -105,7 +105,7 @@ Readable readable(const py::object& array, bool needs_range) {
   if (kind == 'b' || (kind == 'u' && type.itemsize() == 1)) {
     py::object bytes = is_contiguous ? array : py::array::ensure(array, py::array::c_style);
     if (!bytes) throw py::error_already_set();
-    const IntegerRange range = needs_range ? range_of_bytes(bytes) : IntegerRange{};
+    const IntegerRange range = needs_range && kind == 'u' ? range_of_bytes(bytes) : IntegerRange{};
     return {bytes, {proxy(bytes).data, RowType::kUint8, 0}, range};
   }
   if (is_contiguous && (proxied.flags & py::detail::npy_api::NPY_ARRAY_ALIGNED_) && is_float32(array)) {
@@ -380,7 +380,7 @@ py::object StepCall::run(const std::vector<py::object>& arrays) const {
   owners.reserve(read_.size());
   data.arrays.reserve(read_.size());
   for (size_t i = 0; i < read_.size(); ++i) {
-    Readable each = readable(arrays.at(read_[i]), limits_[i].has_value());
+    Readable each = readable(arrays.at(read_[i]), static_cast<bool>(require_exact_));
     if (numbers_in(each.owner) != sizes_[i]) throw py::value_error("an array has another size than the function reads");
     data.arrays.push_back(each.view);
     ranges[i] = each.range;

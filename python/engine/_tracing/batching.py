@@ -68,10 +68,9 @@ class Region:
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         trace = self._trace
-        self._entries = trace.entries[self._first :]
+        self._entries, self._dtypes = trace.entries[self._first :], trace.dtypes[self._first :]
         if isinstance(trace, LazyTrace):
             trace.computes, trace.region = self._around
-            self._dtypes = trace.dtypes[self._first :]
             for array in (reference() for reference in trace.waiting[self._waiting :]):
                 if array is not None:  # as the function has left it somewhere
                     array.trace = _LeftBehind(self._what)
@@ -110,7 +109,7 @@ class _Replay:
         trace: where.
         first: the number that the first entry had.
         entries: the entries.
-        dtypes: of their results; empty if the trace doesn't know them.
+        dtypes: of their results.
     """
 
     def __init__(
@@ -149,7 +148,7 @@ class _Replay:
         return found
 
     def _dtype(self, number: int) -> str:
-        return self._dtypes[number - self._first] if self._dtypes else "float32"
+        return self._dtypes[number - self._first]
 
     def _is_within(self, origin: Origin) -> bool:
         return isinstance(origin, Computed) and origin.entry >= self._first

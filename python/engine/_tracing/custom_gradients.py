@@ -146,9 +146,7 @@ def rule_fields(  # noqa: PLR0917 # what belongs to a rule
 def forget(trace: Trace, first: int) -> None:
     """Removes the entries of a trace from number `first` on."""
     del trace.entries[first:]
-    dtypes = getattr(trace, "dtypes", None)
-    if dtypes is not None:
-        del dtypes[first:]
+    del trace.dtypes[first:]
     trace._constants = {
         key: value
         for key, value in trace._constants.items()

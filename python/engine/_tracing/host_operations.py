@@ -57,8 +57,9 @@ def host(
         total = total.plus(size)
     # The core's functions have one result: several are joined for each element of the batch.
     extents = (*batch, *shapes[0]) if len(shapes) == 1 else (*batch, total)
+    dtype = dtypes[0] if len(dtypes) == len(shapes) == 1 else "float32"
     y = arguments[0].trace.add(
-        "host", arguments, extents, "float32", function=function, options=json.dumps(dict(options or {})),
+        "host", arguments, extents, dtype, function=function, options=json.dumps(dict(options or {})),
         arguments=len(arguments), by_row=bool(batch),
     )  # fmt: skip
 

@@ -184,14 +184,11 @@ class _TraceOfCall(Trace):
 
     def __init__(self) -> None:
         super().__init__([], [])
-        self.dtypes: list[str] = []
-        """The dtype of the result of each entry."""
 
     def append(self, entry: Node | Use, dtype: str) -> Computed:
         if isinstance(entry, Node) and entry.kind == "random":
             msg = "each call draws its own numbers"
             raise CannotRecordError(msg)
-        self.dtypes.append(dtype)
         return super().append(entry, dtype)
 
     def require(self, array: TracedArray, limits: IndexRange | ExactIntegers) -> None:

@@ -19,6 +19,7 @@ from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from functools import partial
 from itertools import zip_longest
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -232,6 +233,9 @@ class LazyTrace(Trace):
     computes = True
     """Whether its numbers can be computed at any time."""
 
+    sources: Mapping[int, Any] = MappingProxyType({})
+    """Where inputs come from that differ from call to call, by the number of the input."""
+
     region = ""
     """What maps the function that is being recorded for one element, such as "vmap"; else empty."""
 
@@ -239,8 +243,6 @@ class LazyTrace(Trace):
         super().__init__([], [])
         self.arguments: list[NDArray[Any]] = []
         """The value of each input."""
-        self.dtypes: list[str] = []
-        """The dtype of the result of each entry."""
         self.waiting: list[weakref.ref[RecordedArray]] = []
         """The arrays without numbers. One that the user has let go isn't computed."""
         self._tapes: list[weakref.ref[Any]] = []
@@ -303,7 +305,6 @@ class LazyTrace(Trace):
     def append(self, entry: Node | Use, dtype: str) -> Computed:
         if not self.entries:
             self._begin()
-        self.dtypes.append(dtype)
         return super().append(entry, dtype)
 
     def _record_change(self, owners: frozenset[Any]) -> None:

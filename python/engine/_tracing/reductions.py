@@ -76,9 +76,8 @@ def count(x: TracedArray, axis: Any) -> Any:
 def mean(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
     """The mean along axes."""
     array = array_of(x)
-    total = reduce(array, "sum", axis, keepdims)
-    number = count(array, axis)
-    dtype = float_dtype(array)
+    number, dtype = count(array, axis), float_dtype(array)
+    total = reduce(array, "sum", axis, keepdims, dtype)
     if isinstance(number, int):
         return elementwise(lambda a: a / (number or math.nan), total, dtype=dtype)
     return elementwise(lambda a, b: a / b, total, number, dtype=dtype)

@@ -132,6 +132,8 @@ class Trace:
 
     def __init__(self, inputs: Sequence[Extents], dtypes: Sequence[str]) -> None:
         self.entries: list[Node | Use] = []
+        self.dtypes: list[str] = []
+        """The dtype of the result of each entry."""
         self.inputs = [
             self.symbol(self, Input(number), shape, dtype)
             for number, (shape, dtype) in enumerate(zip(inputs, dtypes, strict=True))
@@ -159,8 +161,8 @@ class Trace:
 
     def append(self, entry: Node | Use, dtype: str) -> Computed:
         """Appends an entry whose results have a dtype, and returns the origin of the first one."""
-        del dtype
         self.entries.append(entry)
+        self.dtypes.append(dtype)
         return Computed(len(self.entries) - 1)
 
     def require(self, array: TracedArray, limits: IndexRange | ExactIntegers) -> None:

@@ -46,6 +46,7 @@ class StepArrays(Arrays):
     ) -> None:
         self.structure, self._indices, self.is_batch = structure, indices, is_batch
         self._checked = set[tuple[int, IndexRange | ExactIntegers]]()
+        self._ranges = dict[int, tuple[int, int]]()
 
     @computed_once
     def flat(self) -> list[Any]:
@@ -72,6 +73,14 @@ class StepArrays(Arrays):
         if (number, limits) not in self._checked:
             limits.check(np.asarray(self.flat[number]))
             self._checked.add((number, limits))
+
+    def range_of(self, number: int) -> tuple[int, int]:
+        """Returns the least and the largest number of array `number` of the structure, if it holds integers; else (0, 0)."""
+        if number not in self._ranges:
+            array = np.asarray(self.flat[number])
+            holds_integers = array.dtype.kind in "iu" and array.size > 0
+            self._ranges[number] = (int(array.min()), int(array.max())) if holds_integers else (0, 0)
+        return self._ranges[number]
 
     def mapped(self, function: Callable[[Any], Any]) -> StepArrays:
         """Returns arrays of what `function` returns for each of the arrays."""

@@ -18,6 +18,7 @@ from engine._tracing.errors import (
     name_line_of_function,
     text_with_line,
 )
+from engine._tracing.integer_bounds import IntegersRoundedError
 from engine._tracing.lazy import prepare_for_change
 from engine._tracing.symbolic import current
 from engine._tracing.versions import Versioned
@@ -46,6 +47,7 @@ class CompiledFunction:
         self.refusal: Exception | None = None
         """Why the function runs as it is written; None if it is compiled, or wasn't called yet."""
         self._calls = new_call_table(_MOST_FORMS)
+        self._told_of_integers = False
         self._reduces_retracing = reduce_retracing
         self._forms: dict[Any, None] = {}  # for which it was recorded, as far as a warning needs them
         # By forms without lengths: the shapes for which the function was recorded, the axes of which it was tried to record
@@ -60,8 +62,22 @@ class CompiledFunction:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Calls the function."""
-        result = self._calls.call(args, kwargs)
-        return self._called_anew(args, kwargs) if result is NotImplemented else result
+        try:
+            result = self._calls.call(args, kwargs)
+            return self._called_anew(args, kwargs) if result is NotImplemented else result
+        except IntegersRoundedError as error:
+            return self._called_with_large_integers(error, args, kwargs)
+
+    def _called_with_large_integers(self, error: IntegersRoundedError, args: Any, kwargs: Any) -> Any:
+        """Does a call in which the core might round integers as the function is written. The first time it warns."""
+        if not self._told_of_integers:
+            self._told_of_integers = True
+            msg = (
+                f"{self.python_function.__qualname__} runs in Python where integers may become large, which is slower: {error} "
+                "Pass floats where rounding doesn't matter"
+            )
+            warnings.warn(msg, UserWarning, stacklevel=3)
+        return self.python_function(*args, **kwargs)
 
     def _called_anew(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Does a call for which nothing is compiled."""

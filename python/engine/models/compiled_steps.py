@@ -34,6 +34,7 @@ from engine._data.index_ranges import IndexRange
 from engine._data.sources import Samples
 from engine._tracing.errors import CannotRecordError, NeedsValuesError, needs_values, text_with_line
 from engine._tracing.extents import Extent, FullShape
+from engine._tracing.integer_bounds import IntegerBounds, IntegersRoundedError, is_of_integers, magnitude_of
 from engine._tracing.lazy import (
     LazyTrace,
     RecordedArray,
@@ -132,9 +133,7 @@ class StepTrace(LazyTrace):
         super().__init__()
         self._dependencies = dependencies
         self.sources: dict[int, Any] = {}
-        """Where inputs that differ from batch to batch come from, by the number of the input.
-
-        An int is the number of an array in the flat batch; a recorded array is a result of an earlier segment.
+        """An int is the number of an array in the flat batch; a recorded array is a result of an earlier segment.
         """
         self.limits = set[tuple[int, IndexRange | ExactIntegers]]()
         """What arrays of the flat batch must hold, by their numbers."""
@@ -300,6 +299,7 @@ class CompiledStep:
         step: the method of the user, such as `train_step`.
         batch: an example: arrays in any structure. Their shapes and dtypes are used, not their numbers.
         read: layers, models and variables that the method reads, beside those that it calls.
+        may_round: whether the step runs, after a warning the first time, even if it may round integers.
 
     Attributes:
         dependencies: all that it reads.
@@ -308,7 +308,14 @@ class CompiledStep:
         Exception: whatever the method raises when it gets symbols.
     """
 
-    def __init__(self, step: Callable[[Any], Any], batch: Any, read: Iterable[Versioned] = ()) -> None:
+    def __init__(
+        self,
+        step: Callable[[Any], Any],
+        batch: Any,
+        read: Iterable[Versioned] = (),
+        may_round: bool = False,
+    ) -> None:
+        self._may_round, self._told_of_rounding = may_round, False
         capture = Capture()
         self.dependencies = capture.dependencies
         for each in read:
@@ -332,12 +339,16 @@ class CompiledStep:
         self._read: list[int] = []  # the numbers of the arrays of the flat batch that the functions read
         if not self._wanted[-1] and not capture.segments[-1][0].changes:
             del capture.segments[-1]
+        self._kept = list(self._segment_results_in([self._logs, *self._metric_calls]))
+        self._changes_weights = any(change is not None or trace.changes for trace, change in capture.segments)
+        self._integers = self._bounds(capture.segments)
+        # The results that are magnitudes of integers within the step.
+        self._magnitudes = [self._result(magnitude_of(array)) for array in self._integers.measured]
         # The last segment is compiled first: compiling one determines which results earlier ones must return.
         pairs = [self._compiled(number, *each) for number, each in reversed([*enumerate(capture.segments)])]
         pairs.reverse()
         self._segments = [segment for segment, _ in pairs]
         self._sequence = FunctionSequence([(segment.program, arguments) for segment, arguments in pairs])
-        self._kept = list(self._segment_results_in([self._logs, *self._metric_calls]))
         self._kept_places = list(dict.fromkeys((each.segment, each.number) for each in self._kept))
         self._numbers_kept = sum(math.prod(each.shape) for each in self._kept)
         metrics = [each.metric for each in self._metric_calls]
@@ -345,6 +356,47 @@ class CompiledStep:
         self._adds_up = len(set(map(id, metrics))) == len(metrics) and all(map(_adds_up, self._metric_calls))
         self.call = self._prepared_call()
         """Runs the step on one batch, which is a list of arrays that may have different lengths."""
+
+    def _bounds(self, segments: Sequence[tuple[StepTrace, _Change]]) -> IntegerBounds:
+        """Returns bounds for the integers of the step."""
+        needed = [
+            [*wanted, *(each.origin for each in _arrays_of(change))]
+            for wanted, (_, change) in zip(self._wanted, segments, strict=False)
+        ]
+        origins = [[*wanted] for wanted in self._wanted]
+        integers = [
+            (each.segment, origins[each.segment][each.number])
+            for each in self._kept
+            if is_of_integers(each.dtype)
+        ]
+        try:
+            return IntegerBounds([trace for trace, _ in segments], needed, integers)
+        except IntegersRoundedError as error:
+            msg = f"{error} Leave `keras.function` out, or compute with floats"
+            raise CannotRecordError(msg) from None
+
+    def _require_exact(self, ranges: Sequence[tuple[int, int]], magnitudes: Sequence[float] | None) -> None:
+        """Checks integers that are beyond their limits.
+
+        Args:
+            ranges: the least and the largest integer of each array that the functions read.
+            magnitudes: of what is measured; None before the functions have run.
+
+        Raises:
+            IntegersRoundedError: if the functions may round integers. It is a warning, the first time, where the step goes on:
+                if it may round, or weights have changed.
+        """
+        goes_on = self._may_round or (magnitudes is not None and self._changes_weights)
+        if goes_on and self._told_of_rounding:
+            return
+        try:
+            self._integers.require(dict(zip(self._read, ranges, strict=True)), magnitudes)
+        except IntegersRoundedError as error:
+            if not goes_on:
+                raise
+            self._told_of_rounding = True
+            msg = f"integers of a compiled step may have been rounded: {error} Compute with floats where that doesn't matter"
+            warnings.warn(msg, UserWarning, stacklevel=2)
 
     def _stand_in(self, value: Any) -> Any:
         """Returns what stands for a recorded array until the step has run: where its numbers will be. Other values stay."""
@@ -433,7 +485,7 @@ class CompiledStep:
             [segment.draws for segment in self._segments],
             _next_draw,
             [(number, limits.check) for number, limits in self._limits],
-            None,
+            self._limits_of_integers(),
             [
                 (metric, method, _late_value(args), _late_value(options))
                 for metric, method, args, options in self._metric_calls
@@ -442,14 +494,27 @@ class CompiledStep:
             Tensor,
         )
 
+    def _limits_of_integers(self) -> Any:
+        """Returns how large integers may be, as `StepCall` reads it."""
+        bounds = self._integers
+        if not bounds.limits and not self._magnitudes:
+            return None
+        limits = [bounds.limits.get(number) for number in self._read]
+        return limits, [(*place, bounds.most) for place in self._magnitudes], self._require_exact
+
     def run(self, stretch: Stretch) -> Any:
         """Runs the step on each batch of a stretch, and returns the logs of the last one.
 
         Raises:
             ValueError: if samples or targets aren't what they must be, such as indices in a range. No weight has changed then.
+            IntegersRoundedError: as `_require_exact`.
         """
         for number, limits in self._limits:
             stretch.arrays.require(number, limits)
+        has_limits = self._limits_of_integers() is not None
+        ranges = [stretch.arrays.range_of(number) for number in self._read] if has_limits else []
+        if has_limits:
+            self._require_exact(ranges, None)
         for segment in self._segments:
             if segment.optimizer is not None:
                 segment.program.use_state(segment.optimizer._state)
@@ -463,9 +528,11 @@ class CompiledStep:
             stretch.batches,
             steps,
             rates,
-            self._kept_places,
+            self._kept_places + self._magnitudes,
         )
-        results = _Results(stretch, dict(zip(self._kept_places, found, strict=True)))
+        if self._magnitudes:
+            self._require_exact(ranges, [float(each.max()) for each in found[len(self._kept_places) :]])
+        results = _Results(stretch, dict(zip(self._kept_places, found, strict=False)))
         if self._adds_up:
             for call in self._metric_calls:
                 _add_all(call, results)
@@ -632,7 +699,7 @@ class CompilableStep:
         began = model._step_draws.setdefault(name, now)
         try:
             with nullcontext() if began == now else drawing_from(model, began):
-                compiled = CompiledStep(getattr(model, name), batch, [model])
+                compiled = CompiledStep(getattr(model, name), batch, [model], may_round=True)
         except Exception as error:
             if not refused(error):
                 raise

@@ -144,14 +144,15 @@ class AnyLength:
         """
         trace, values = symbols[0].trace, dict[Origin, TracedArray]()
         values.update({Input(number): symbol for number, symbol in enumerate(symbols)})
-        for number, entry in enumerate(self._recording.trace.entries):
+        recorded = self._recording.trace
+        for number, (entry, dtype) in enumerate(zip(recorded.entries, recorded.dtypes, strict=True)):
             node: Any = entry
             reads = [
                 values[origin].reshaped(shape_for_samples(shape, length)) for origin, shape in node.inputs
             ]
             fields = concrete_fields(node.kind, node.fields, length)
             shape = shape_for_samples(node.shape, length)
-            values[Computed(number)] = trace.add(node.kind, reads, shape, "float32", **fields)
+            values[Computed(number)] = trace.add(node.kind, reads, shape, dtype, **fields)
         return self._recording.with_outputs(
             [
                 values[output.origin]

@@ -8,6 +8,7 @@ the same `key`.
 from __future__ import annotations
 
 import math
+import warnings
 import weakref
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,14 @@ from engine._base.locks import Lock, Order
 from engine._base.random_state import next_key
 from engine._core_interface.cpp import Float32, Program, WeightArray, new_arrays, read_arrays, write_arrays
 from engine._core_interface.operations import variable_node
+from engine._tracing.errors import line_of_user
 from engine._tracing.extents import Extent, Extents, FullShape, as_pairs, full_shape, sample_shape
+from engine._tracing.integer_bounds import (
+    IntegerBounds,
+    IntegersRoundedError,
+    is_of_integers,
+    magnitude_of,
+)
 from engine._tracing.lazy import (
     LazyTrace,
     PartCall,
@@ -191,10 +199,43 @@ def evaluate(trace: LazyTrace) -> None:
             each.set_numbers(_weight(trace, each.origin))
         else:
             by_origin.setdefault(each.origin, []).append(each)
-    if by_origin or trace.pending_changes:
-        for numbers, arrays in zip(run(trace, [*by_origin]), by_origin.values(), strict=True):
-            for each in arrays:
-                each.set_numbers(numbers)
+    if not by_origin and not trace.pending_changes:
+        return
+    bounds = _bounds_of_integers(trace, by_origin) if any(map(is_of_integers, trace.dtypes)) else None
+    measured = [] if bounds is None else [magnitude_of(array).origin for array in bounds.measured]
+    found = run(trace, [*by_origin, *measured])
+    for numbers, arrays in zip(found, by_origin.values(), strict=False):
+        for each in arrays:
+            each.set_numbers(numbers)
+    if bounds is not None and measured:
+        try:
+            bounds.require({}, [float(each.item()) for each in found[len(by_origin) :]])
+        except IntegersRoundedError as error:
+            _warn_of_rounding(error)
+
+
+def _bounds_of_integers(
+    trace: LazyTrace, by_origin: Mapping[Origin, list[RecordedArray]]
+) -> IntegerBounds | None:
+    """Returns bounds for the integers that are about to be computed; None, after a warning, if some may be rounded."""
+    results = [
+        (0, origin)
+        for origin, arrays in by_origin.items()
+        if any(is_of_integers(each.dtype) for each in arrays)
+    ]
+    try:
+        return IntegerBounds([trace], [by_origin], results)
+    except IntegersRoundedError as error:
+        _warn_of_rounding(error)
+        return None
+
+
+def _warn_of_rounding(error: IntegersRoundedError) -> None:
+    msg = (
+        f"{line_of_user()}: integers may be rounded: {error} Compute them outside of gradient tapes, `grad` and `vmap`, or with floats "
+        "where rounding doesn't matter"
+    )
+    warnings.warn(msg, UserWarning, stacklevel=2)
 
 
 def masks(trace: LazyTrace, arrays: Sequence[TracedArray]) -> list[bool]:
