@@ -409,3 +409,14 @@ def test_integers_of_arrays_that_are_recorded_before_they_are_computed() -> None
             np.asarray(large)
     np.testing.assert_array_equal(np.asarray(whole), [16, 26])
     np.testing.assert_array_equal(tape.gradient(loss, w), [16.0, 26.0])
+
+
+def test_quotients_of_integers_are_exact_beside_the_next_integer() -> None:
+    """Of dividends up to 2**24 that are multiples of the divisor, or almost."""
+    rng, divide = np.random.default_rng(1), keras.function(lambda a, b: a // b)
+    for bits in range(1, 25):
+        b = rng.integers(1, 2**bits, 10_000)
+        multiple = (LARGEST // b - rng.integers(0, 3, 10_000)) * b
+        a = (multiple + rng.integers(-2, 3, 10_000)).clip(-LARGEST, LARGEST)
+        for one, other in ((a, b), (-a, b), (a, -b), (rng.integers(-LARGEST, LARGEST + 1, 10_000), b)):
+            np.testing.assert_array_equal(divide(one, other), one // other)

@@ -70,10 +70,13 @@ ENGINE_FMA_INLINE V without_large_multiples(V rest, V divisor) {
 template <class V>
 ENGINE_FMA_INLINE V remainder(V a, V b) {
   const V size = abs(b);
-  // First by multiples of large powers of two, as the quotient of a by b itself may be larger than any float.
-  V rest = without_large_multiples(a, size * 0x1p126f);
-  rest = without_large_multiples(rest, size * 0x1p64f);
-  rest = without_large_multiples(rest, size);
+  V rest = a;
+  if (Number<V>::any(Number<V>::mask(abs(a) >= size * kNoFractions))) {
+    // First by multiples of large powers of two, as the quotient of a by b itself may be larger than any float.
+    rest = without_large_multiples(rest, size * 0x1p126f);
+    rest = without_large_multiples(rest, size * 0x1p64f);
+    rest = without_large_multiples(rest, size);
+  }
   const V r = fma(-floor(rest / b), b, rest);
   // rest / b may have been rounded up to the next integer, so that r has the wrong sign or is as large as b.
   const V of_large = abs(r) >= size ? r - b : (((r < 0.0f) != (b < 0.0f)) & (r != 0.0f)) ? r + b : r;

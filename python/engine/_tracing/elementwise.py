@@ -359,22 +359,33 @@ def sign(x: Any) -> TracedArray:
     return elementwise(lambda a: a.of("sign"), x, dtype=_no_bool(common_dtype(x), "sign"))
 
 
-def _dividing(formula: Callable[[Term, Term], Term]) -> Callable[..., TracedArray]:
-    """Returns a function of floats, or of integers, which gives 0 where they are divided by 0, as in NumPy."""
+def _dividing(
+    formula: Callable[[Term, Term], Term], whole_formula: Callable[[Term, Term], Term] | None = None
+) -> Callable[..., TracedArray]:
+    """Returns a function of floats, or of integers, which gives 0 where they are divided by 0, as in NumPy.
 
-    def of_integers(a: Term, b: Term) -> Term:
+    Args:
+        formula: of floats.
+        whole_formula: of integers that float32 has as they are; default the same.
+    """
+    of_integers = whole_formula or formula
+
+    def of_any_integers(a: Term, b: Term) -> Term:
         none = b.equals(0.0)
-        return none.choose(0.0, formula(a, none.choose(1.0, b)))
+        return none.choose(0.0, of_integers(a, none.choose(1.0, b)))
 
     def recorded(x1: Any, x2: Any) -> TracedArray:
         dtype = common_dtype(x1, x2, least_dtype=int)
-        return elementwise(formula if np.dtype(dtype).kind == "f" else of_integers, x1, x2, dtype=dtype)
+        if np.dtype(dtype).kind == "f":
+            return elementwise(formula, x1, x2, dtype=dtype)
+        return elementwise(of_integers if number_in(x2) else of_any_integers, x1, x2, dtype=dtype)
 
     return recorded
 
 
 records("mod")(_dividing(lambda a, b: a.of("remainder", b)))
-records("floor_divide")(_dividing(floor_divide))
+# A quotient of integers up to 2^24 is rounded by less than its distance from the next integer.
+records("floor_divide")(_dividing(floor_divide, lambda a, b: (a / b).of("floor")))
 records("fmod")(_dividing(fmod))
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from engine._data.exact_integers import LARGEST
 from engine._tracing.primitives import elementwise, reduce
-from engine._tracing.trace import Computed, Input, Node, Origin
+from engine._tracing.trace import Computed, Input, Node, Origin, Use
 
 INFINITY = math.inf
 # The powers of integers up to this one are those of the core, rounded to an integer.
@@ -28,6 +28,8 @@ _LARGEST_POWER = 2.0**23
 _TRIED = (*((2**bits, measures) for measures in (False, True) for bits in (12, 8, 4)), (1, False), (1, True))
 
 
+# Kinds of nodes, and of reductions, whose results may be larger than what they read.
+_GROWING = frozenset(("map", "sum", "prod", "cumulative_sum", "contraction", "host"))
 _Ranges = Mapping[int, tuple[int, int]]
 """The least and the largest integer of arguments, by their numbers."""
 
@@ -35,6 +37,14 @@ _Ranges = Mapping[int, tuple[int, int]]
 def is_of_integers(dtype: str) -> bool:
     """Returns whether a dtype is one of integers."""
     return dtype.startswith(("int", "uint"))
+
+
+def may_round_integers(entry: Node | Use, dtype: str) -> bool:
+    """Returns whether an entry of a trace computes integers that may be larger than those that it reads."""
+    if not is_of_integers(dtype) or not isinstance(entry, Node):
+        return False
+    kind: str = entry.fields.get("reduction", entry.kind)
+    return kind in _GROWING
 
 
 class IntegersRoundedError(Exception):
@@ -533,7 +543,8 @@ class IntegerBounds:
 
     def _widen(self, passing: int) -> None:
         """Sets the largest limits, the same for all arguments that need one, given some that pass."""
-        low, high = passing.bit_length() - 1, 64  # exponents
+        # Exponents. Larger integers pass only where all do.
+        low, high = passing.bit_length() - 1, LARGEST.bit_length()
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (
@@ -581,11 +592,13 @@ class IntegerBounds:
             rule = _RULES.get(step.kind)
             if rule is None:
                 continue
+            inputs = [known.get(key, FLOATS) for key in step.inputs]
             try:
-                found = rule(step, [known.get(key, FLOATS) for key in step.inputs])
+                found = rule(step, inputs)
                 if step.has_integers:
                     found = found._replace(whole=True)
-                    _require_in_dtype(found, step.dtype)
+                    if any(each.whole for each in inputs):  # what other floats become is up to the machine
+                        _require_in_dtype(found, step.dtype)
             except _MayRoundError as error:
                 error.inputs, error.known = [key for key in step.inputs if key in known], known
                 raise

@@ -28,6 +28,7 @@ from engine._tracing.integer_bounds import (
     IntegersRoundedError,
     is_of_integers,
     magnitude_of,
+    may_round_integers,
 )
 from engine._tracing.lazy import (
     LazyTrace,
@@ -201,7 +202,8 @@ def evaluate(trace: LazyTrace) -> None:
             by_origin.setdefault(each.origin, []).append(each)
     if not by_origin and not trace.pending_changes:
         return
-    bounds = _bounds_of_integers(trace, by_origin) if any(map(is_of_integers, trace.dtypes)) else None
+    may_round = any(map(may_round_integers, trace.entries, trace.dtypes))
+    bounds = _bounds_of_integers(trace, by_origin) if may_round else None
     measured = [] if bounds is None else [magnitude_of(array).origin for array in bounds.measured]
     found = run(trace, [*by_origin, *measured])
     for numbers, arrays in zip(found, by_origin.values(), strict=False):
