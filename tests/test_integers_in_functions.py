@@ -390,6 +390,38 @@ def test_powers_of_integers_are_rounded_to_the_right_one(base: int) -> None:
     np.testing.assert_array_equal(keras.function(lambda x, n: x**n)(x, exponents), x**exponents)
 
 
+def test_integers_of_training_steps() -> None:
+    """They go on as they are, since a batch can't be trained twice, and warn once."""
+
+    class Counting(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = keras.layers.Dense(1)
+
+        def call(self, x: Any) -> Any:
+            return self.dense(x)
+
+        def train_step(self, data: Any) -> dict[str, Any]:
+            x, y = data
+            with keras.GradientTape() as tape:
+                loss = ops.mean(ops.square(self(x) - ops.cast(y, "float32")))
+            self.optimizer.apply_gradients(
+                zip(tape.gradient(loss, self.trainable_weights), self.trainable_weights, strict=True)
+            )
+            return {"loss": loss, "digits": ops.sum(y * y % 7)}
+
+    model, x = Counting(), np.ones((8, 2), np.float32)
+    model.compile("sgd", jit_compile=False)
+    y = np.arange(8, dtype=np.int32)[:, None]
+    logs = model.fit(x, y, batch_size=8, epochs=2, verbose=0)
+    assert logs.history["digits"] == [float(np.sum(y * y % 7))] * 2
+    with pytest.warns(
+        UserWarning, match="integers of a compiled step may have been rounded.*product"
+    ) as told:
+        model.fit(x, y + 5000, batch_size=4, epochs=3, verbose=0)
+    assert len(told) == 1
+
+
 @pytest.mark.filterwarnings("ignore:.*runs in Python")
 def test_integers_of_arrays_that_are_recorded_before_they_are_computed() -> None:
     """Gradient tapes and `vmap` have no other way to compute them, and warn."""
@@ -400,6 +432,8 @@ def test_integers_of_arrays_that_are_recorded_before_they_are_computed() -> None
             UserWarning, match="integers may be rounded.* product of integers may be as large as 25,000,000"
         ):
             np.asarray(mapped(x))
+    with pytest.warns(UserWarning, match="integers may be rounded.*result of integers"):
+        np.asarray(keras.vmap(lambda x: x[::-1])(np.array([[2**24 + 1, 5]])))
     with keras.GradientTape() as tape:
         w = keras.Variable([1.5, 2.5])
         whole = ops.cast(w * 10.0, "int32") + 1

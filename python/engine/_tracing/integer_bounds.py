@@ -677,5 +677,13 @@ def _of_array(array: Any) -> Numbers:
     return integers_between(float(numbers.min()), float(numbers.max())) if numbers.size else Numbers(0.0, 0.0)
 
 
+def are_rounded(array: Any) -> bool:
+    """Returns whether float32 may round some integers of an input that is the same in each call."""
+    numbers = array._numbers
+    if numbers is None or not numbers.size or not is_of_integers(array.dtype):
+        return False
+    return bool(numbers.max() > LARGEST or numbers.min() < -LARGEST)
+
+
 def _lengths(shape: Any) -> tuple[int, ...]:
     return tuple([extent.fixed for extent in shape])

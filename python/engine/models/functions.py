@@ -26,6 +26,7 @@ from engine._tracing.extents import Extent, Extents, FullShape, as_pairs, full_s
 from engine._tracing.integer_bounds import (
     IntegerBounds,
     IntegersRoundedError,
+    are_rounded,
     is_of_integers,
     magnitude_of,
     may_round_integers,
@@ -202,7 +203,9 @@ def evaluate(trace: LazyTrace) -> None:
             by_origin.setdefault(each.origin, []).append(each)
     if not by_origin and not trace.pending_changes:
         return
-    may_round = any(map(may_round_integers, trace.entries, trace.dtypes))
+    may_round = any(map(may_round_integers, trace.entries, trace.dtypes)) or any(
+        map(are_rounded, trace.inputs)
+    )
     bounds = _bounds_of_integers(trace, by_origin) if may_round else None
     measured = [] if bounds is None else [magnitude_of(array).origin for array in bounds.measured]
     found = run(trace, [*by_origin, *measured])
