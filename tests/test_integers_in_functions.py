@@ -101,6 +101,23 @@ def test_integers_that_are_returned_belong_to_the_caller(length: int) -> None:
     assert not np.shares_memory(first, second)
 
 
+def test_what_is_computed_once_is_returned_in_several_dtypes_and_shapes() -> None:
+    def formula(x: Any) -> list[Any]:
+        y = x + 1
+        return [
+            y,
+            ops.cast(y, "float32"),
+            np.reshape(y, (1, -1)),
+            ops.cast(y, "float32")[None],
+            y.astype(np.int8),
+        ]
+
+    x = integers("int8", 50).astype(np.int32)
+    for found, expected in zip(keras.function(formula)(x), formula(x), strict=True):
+        assert found.dtype == np.asarray(expected).dtype
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_a_weight_that_is_returned_as_an_integer_stays_a_float() -> None:
     variable = keras.Variable([1.5, -2.5, 3.0])
     found = keras.function(lambda: (ops.cast(variable, "int32"), variable + 0.0))()
@@ -420,6 +437,118 @@ def test_integers_of_training_steps() -> None:
     ) as told:
         model.fit(x, y + 5000, batch_size=4, epochs=3, verbose=0)
     assert len(told) == 1
+
+
+class Seen(keras.metrics.Metric):
+    """A metric in Python, which keeps what it gets."""
+
+    def __init__(self) -> None:
+        super().__init__(name="seen")
+        self.got: list[tuple[str, Any]] = []
+
+    def update_state(self, *arrays: Any) -> None:
+        self.got += [(np.asarray(each).dtype.name, np.asarray(each).tolist()) for each in arrays]
+
+    def result(self) -> Any:
+        return float(len(self.got))
+
+
+class Classifier(keras.Model):
+    """A step with integers that metrics get, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = keras.layers.Dense(3, kernel_initializer="ones")
+        self.seen, self.digits = Seen(), keras.metrics.Mean(name="digits")
+
+    def call(self, x: Any) -> Any:
+        return self.dense(x)
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        x, y = data
+        with keras.GradientTape() as tape:
+            outputs = self(x)
+            loss = ops.mean(ops.square(outputs - ops.cast(y, "float32")))
+        weights = self.trainable_variables
+        self.optimizer.apply(tape.gradient(loss, weights), weights)
+        remainders = y * y % 7
+        digits = ops.sum(remainders)
+        self.seen.update_state(remainders, digits, ops.cast(ops.sum(outputs) * 10.0, "int32"))
+        self.digits.update_state(digits)
+        return {"loss": loss, "now": digits, "mean": self.digits.result(), "calls": self.seen.result()}
+
+
+def trained(way: str, y: NDArray[Any], **options: Any) -> tuple[Any, Any]:
+    """Returns a model after two batches, and the last logs."""
+    x = np.linspace(-1.0, 1.0, 2 * len(y), dtype=np.float32).reshape(len(y), 2)
+    model, half = Classifier(), len(y) // 2
+    model.compile("sgd", jit_compile=False, **options)
+    batches = [(x[:half], y[:half]), (x[half:], y[half:])]
+    if way == "train_on_batch":
+        model.train_on_batch(*batches[0])  # the long way, after which the metrics are reset
+        return model, model.train_on_batch(*batches[1], return_dict=True)
+    given: Any = (x, y) if way == "arrays" else (iter(batches),)
+    history = model.fit(*given, batch_size=half if way == "arrays" else None, verbose=0, shuffle=False)
+    return model, {name: values[-1] for name, values in history.history.items()}
+
+
+def test_a_training_step_that_rounds_whatever_it_gets_runs_in_python() -> None:
+    table = np.array([LARGEST + 1, LARGEST + 3])
+
+    class WithTable(Classifier):
+        def train_step(self, data: Any) -> dict[str, Any]:
+            return {**super().train_step(data), "largest": np.max(data[1] % 2 + table)}
+
+    model, y = WithTable(), np.arange(4, dtype=np.int32)[:, None]
+    model.compile("sgd", jit_compile=False)
+    with pytest.warns(UserWarning, match=r"train_step can't be compiled.*16,777,216"):
+        logs = model.train_on_batch(np.ones((4, 2), np.float32), y, return_dict=True)
+    assert logs["largest"] == LARGEST + 4
+
+
+@pytest.mark.parametrize("way", ["arrays", "batches", "train_on_batch"])
+def test_integers_of_training_steps_are_returned_and_given_to_metrics(way: str) -> None:
+    y = np.arange(12, dtype=np.int32)[:, None]
+    model, logs = trained(way, y)
+    eager, expected = trained(way, y, run_eagerly=True)
+    assert model.seen.got == eager.seen.got
+    assert [dtype for dtype, _ in model.seen.got] == ["int32"] * 6
+    assert logs == pytest.approx(expected, rel=1e-6)
+    assert logs["now"] == np.sum(y[6:] ** 2 % 7)
+    with pytest.warns(UserWarning, match="may have been rounded.*product of integers") as told:
+        model, logs = trained(way, y + 5000)
+    assert len(told) == 1
+    assert len(model.seen.got) == 6
+    eager, _ = trained(way, y + 5000, run_eagerly=True)
+    for found, other in zip(model.get_weights(), eager.get_weights(), strict=True):
+        np.testing.assert_allclose(found, other, rtol=1e-5)
+
+
+def test_metrics_get_integers_once_where_a_call_is_left_to_python() -> None:
+    """How large these are is known only when the core has computed them."""
+    seen = Seen()
+
+    @keras.function
+    def steps_of(x: Any) -> Any:
+        steps = np.floor(x).astype(np.int32) + 1
+        seen.update_state(steps, np.reshape(steps, (1, -1)), ops.cast(steps, "float32"))
+        return {"steps": steps, "calls": seen.result()}
+
+    found = steps_of(np.array([1.5, -2.5], np.float32))
+    assert found["steps"].tolist() == [2, -2]
+    assert seen.got == [("int32", [2, -2]), ("int32", [[2, -2]]), ("float32", [2.0, -2.0])]
+    assert found["calls"] == 3
+    seen.got.clear()
+    with pytest.warns(UserWarning, match="may be of any size"):
+        found = steps_of(np.array([1.5, 2.0**25], np.float32))
+    assert found["steps"].tolist() == [2, 2**25 + 1]
+    assert [values for _, values in seen.got[:2]] == [[2, 2**25 + 1], [[2, 2**25 + 1]]]
+    assert len(seen.got) == 3
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(RuntimeWarning, match="invalid value"):
+            steps_of(np.array([1.5, np.nan], np.float32))
+    assert len(seen.got) == 3
 
 
 @pytest.mark.filterwarnings("ignore:.*runs in Python")

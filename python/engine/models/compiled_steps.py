@@ -372,7 +372,7 @@ class CompiledStep:
         try:
             return IntegerBounds([trace for trace, _ in segments], needed, integers)
         except IntegersRoundedError as error:
-            msg = f"{error} Leave `keras.function` out, or compute with floats"
+            msg = f"{error} Compute with floats where rounding doesn't matter"
             raise CannotRecordError(msg) from None
 
     def _require_exact(self, ranges: Sequence[tuple[int, int]], magnitudes: Sequence[float] | None) -> None:
