@@ -13,7 +13,7 @@ from numerics import run_script
 # Other modules that may be loaded, with those that they import.
 BASE = "__future__, numpy, numpy.typing, copy, dataclasses, threading"
 # The most modules of the engine. Modules that few programs need are imported on first use.
-MOST_MODULES = 208
+MOST_MODULES = 209
 
 
 def run(code: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:

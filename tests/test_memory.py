@@ -141,9 +141,8 @@ def test_what_large_models_took_goes_back() -> None:
 
 def test_many_models_leave_nothing_behind() -> None:
     (bytes_a_model,) = numbers(MANY_MODELS)
-    assert (
-        bytes_a_model < 500
-    )  # one has 3,500 bytes of weights, and each of two states of its optimizer as many
+    # One has 3,500 bytes of weights, and each of two states of its optimizer as many.
+    assert bytes_a_model < 2000
 
 
 @pytest.mark.parametrize("into_out", [False, True])

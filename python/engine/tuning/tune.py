@@ -270,8 +270,6 @@ class _Search:
 
     def _forget_models(self, count: int, needed: Iterable[int] = ()) -> None:
         """Keeps the models of the best trials, and those that are needed."""
-        if len(self._models) <= count:
-            return
         kept = {trial.number for trial in self._results().ranked[:count]}.union(needed)
         for number in self._models.keys() - kept:
             del self._models[number]
@@ -332,7 +330,8 @@ class _Search:
                 self._sampler.tell(trial)
                 if result.model is not None:
                     self._models[trial.number] = result.model
-                self._forget_models(len(self._models) if not last else self._settings.keep_models)
+                if last:
+                    self._forget_models(self._settings.keep_models)
             return result._replace(model=None, history=None)
 
         fit_each(
