@@ -137,6 +137,7 @@ def of_mnist(contender: str, folder: Path) -> Work:
         import engine as keras
 
         x, y = load_mnist(folder).as_float32()[:2]
+        x = x.reshape(len(x), -1)
 
         def together() -> float:
             models = [network((784, 128, 10), 0.001) for _ in range(MNIST_MODELS)]
