@@ -453,6 +453,14 @@ def test_failures_are_tried_again(tmp_path: Path) -> None:
         keras.tune(build, X * 2, Y, max_trials=8, epochs=1, seed=1, file=file, verbose=0)
 
 
+def test_a_failed_search_does_not_spoil_its_file(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"`x` must have shape \(n, 4\)"):
+        keras.tune(build, X[:, :2], Y, max_trials=3, epochs=1, file=tmp_path / "a.jsonl", verbose=0)
+    for most in (3, 5):
+        results = keras.tune(build, X, Y, max_trials=most, epochs=1, file=tmp_path / "a.jsonl", verbose=0)
+        assert [trial.error for trial in results] == [None] * most
+
+
 def test_equal_values_of_a_choice_count_once() -> None:
     def asked(hp: HyperParameters) -> keras.Model:
         hp.Choice("a", [1, np.int64(1), 2])

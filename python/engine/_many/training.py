@@ -61,12 +61,7 @@ class Training(Task[FitResult]):
     @property
     def validates(self) -> bool:
         """Whether the model is validated."""
-        arguments = self._arguments
-        return (
-            self._validation_rows is not None
-            or arguments.get("validation_data") is not None
-            or bool(arguments.get("validation_split"))
-        )
+        return validates(self._arguments, self._validation_rows)
 
     @property
     def size(self) -> int:
@@ -129,8 +124,14 @@ class Training(Task[FitResult]):
         return sum(len(rows) * of_sample for rows in (self._rows, self._validation_rows) if rows is not None)
 
 
+def validates(arguments: Mapping[str, Any], validation_rows: Any) -> bool:
+    """Returns whether arguments of `fit`, or rows for validation, have a model validated."""
+    has_data = validation_rows is not None or arguments.get("validation_data") is not None
+    return has_data or bool(arguments.get("validation_split"))
+
+
 class _Watch(Callback):
-    """Keeps the history, sets the threads of each epoch, and ends a training whose loss is lost.
+    """Keeps the history, sets the threads of each epoch, and ends a training whose loss is NaN or infinite.
 
     Args:
         pool: in which the model is trained.

@@ -85,8 +85,8 @@ def search_curves(results: Any, *, ax: Axes | None = None) -> Axes:
 def parallel_coordinates(results: Any, *, ax: Axes | None = None) -> Axes:
     """Plots a line for each trial, through its value on an axis for each hyperparameter, in the color of its score.
 
-    The axis of a hyperparameter that is drawn by logarithms is logarithmic. A line passes by hyperparameters for which the trial didn't
-    ask. The best trial has the thickest line.
+    The axis of a hyperparameter that is drawn by logarithms is logarithmic. A line skips the axes of
+    hyperparameters for which the trial didn't ask. The best trial has the thickest line.
 
     Args:
         results: what `tune` returned.

@@ -83,7 +83,10 @@ class TrialFile:
         self.trials: dict[int, Trial] = {}
         if self._path is not None and self._path.exists() and self._path.stat().st_size:
             saved, self.trials = _read(self._path)
-            _require_same(self._path, saved, search if seed is None else {**search, "seed": seed})
+            if self.trials:
+                _require_same(self._path, saved, search if seed is None else {**search, "seed": seed})
+            else:  # nothing of it can be gone on with, so that the file begins anew below
+                saved = {}
         self.seed: int = saved["seed"] if saved else next_seed() >> 31 if seed is None else seed
         if not saved:
             self._append({"search": {**search, "seed": self.seed}})
@@ -107,8 +110,13 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[int, Trial]]:
         text = path.read_text(encoding="utf-8")
         whole = text[: text.rfind("\n") + 1]
         entries = [json.loads(line) for line in whole.splitlines()]
-        search: dict[str, Any] = {**entries[0]["search"]}
-        trials = {trial.number: trial for trial in (_trial_of(entry["trial"]) for entry in entries[1:])}
+        first = max(
+            place for place, entry in enumerate(entries) if "search" in entry
+        )  # the last search that began
+        search: dict[str, Any] = {**entries[first]["search"]}
+        trials = {
+            trial.number: trial for trial in (_trial_of(entry["trial"]) for entry in entries[first + 1 :])
+        }
         trials = {number: trial for number, trial in trials.items() if trial.error is None}
         search["seed"] = int(search["seed"])
     except (ValueError, TypeError, KeyError, IndexError) as error:

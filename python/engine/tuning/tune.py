@@ -20,6 +20,7 @@ from engine._base.tracebacks import without_engine_frames
 from engine._many.arguments import callbacks_per_model, each
 from engine._many.fit_many import fit_each
 from engine._many.results import FitManyInterrupt, FitResult, Interrupted
+from engine._many.training import validates
 from engine._printing.progress import print_message, require_verbose
 from engine.models import Model
 from engine.tuning.parameters import HyperParameters
@@ -117,9 +118,7 @@ def tune(
     """
     _require_arguments_of_fit(arguments)
     require_verbose(verbose)
-    validates = validation_rows is not None or arguments.get("validation_data") is not None
-    validates = validates or bool(arguments.get("validation_split"))
-    objective = objective or ("val_loss" if validates else "loss")
+    objective = objective or ("val_loss" if validates(arguments, validation_rows) else "loss")
     halves = isinstance(pruner, str)
     if halves:
         choice(pruner, "pruner", ("halving", "hyperband"))
