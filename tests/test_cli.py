@@ -345,6 +345,9 @@ def test_tune_without_what_it_needs(tmp_path: Path) -> None:
     assert found.returncode == 2
     assert "engine tune: script.py must define a function build(hp) and data x" in found.stderr
     script.write_text(SCRIPT, encoding="utf-8")
+    found = run("tune", "script.py", "--save", "missing/best.keras", cwd=tmp_path)
+    assert found.returncode == 2
+    assert "engine tune: there is no folder 'missing' for --save" in found.stderr
     found = run("tune", "script.py", "--objective", "val_acc", cwd=tmp_path)
     assert found.returncode == 1
     assert (

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine._base.checks import listing
-from engine._many.results import FitManyInterrupt
+from engine._base.extras import extra
 from engine.tuning import Trial, TuneInterrupt, TuneResults, tune
 
 # The trials that are printed.
@@ -33,6 +33,12 @@ def run(args: argparse.Namespace) -> int:
     if args.save is not None and not args.save.resolve().parent.is_dir():
         print(f"engine tune: there is no folder {str(args.save.parent)!r} for --save", file=sys.stderr)
         return 2
+    if args.plots is not None:
+        try:
+            extra("matplotlib", "plot", "engine tune --plots")
+        except ImportError as error:
+            print(f"engine tune: {error}", file=sys.stderr)
+            return 1
     data = {name: defined[name] for name in _DATA if name in defined}
     try:
         results = tune(
@@ -49,9 +55,8 @@ def run(args: argparse.Namespace) -> int:
             seed=args.seed,
             file=args.file,
         )
-    except (TuneInterrupt, FitManyInterrupt) as stopped:
-        if isinstance(stopped.results, TuneResults):
-            _print_table(stopped.results)
+    except TuneInterrupt as stopped:
+        _print_table(stopped.results)
         raise
     except (ValueError, TypeError, ImportError) as error:
         print(f"engine tune: {error}", file=sys.stderr)
