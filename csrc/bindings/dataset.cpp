@@ -149,9 +149,9 @@ void Dataset::Found::start_over(void* found) {
 
 std::shared_ptr<const SparseRows> Dataset::sparse_rows(float scale) const {
   if (!records_) return nullptr;
-  const Unlocked unlocked;
-  const std::lock_guard<std::mutex> lock(found_.mutex);
+  const auto lock = locked(found_.mutex);
   if (!found_.sparse || found_.sparse->scale != scale) {
+    const Unlocked unlocked;
     found_.sparse = std::make_shared<const SparseRows>(cpu::sparse_rows(view_, scale));
   }
   return found_.sparse->values == RecordValues::kNone ? nullptr : found_.sparse;
@@ -163,10 +163,10 @@ bool Dataset::binary(size_t output) const {
     const NumberSummary all = on_gpu->summarize(std::nullopt);
     return all.finite && all.whole && all.lowest >= 0.0 && all.highest <= 1.0;
   }
-  const Unlocked unlocked;
-  const std::lock_guard<std::mutex> lock(found_.mutex);
+  const auto lock = locked(found_.mutex);
   found_.binary.resize(sizes_.size());
   if (!found_.binary[output]) {
+    const Unlocked unlocked;
     const float* const dense = view_.targets[output].dense;
     const float* const end = dense ? dense + view_.rows * sizes_[output].outputs : nullptr;
     found_.binary[output] = std::all_of(dense, end, [](float t) { return t == 0.0f || t == 1.0f; });
@@ -175,9 +175,9 @@ bool Dataset::binary(size_t output) const {
 }
 
 std::shared_ptr<const DatasetCopy> Dataset::copy_on(const Device& device) const {
-  const Unlocked unlocked;
-  const std::lock_guard<std::mutex> lock(found_.mutex);
+  const auto lock = locked(found_.mutex);
   if (found_.device != &device) {
+    const Unlocked unlocked;
     found_.copy = device.copy(view_, sizes_);
     found_.device = &device;
   }

@@ -44,6 +44,15 @@ Locked::Locked() : state_(undisturbed([] { return PyGILState_Ensure(); })) {}
 
 Locked::~Locked() { PyGILState_Release(state_); }
 
+std::unique_lock<std::mutex> locked(std::mutex& mutex) {
+  std::unique_lock<std::mutex> lock(mutex, std::try_to_lock);
+  if (!lock) {
+    const Unlocked unlocked;
+    lock.lock();
+  }
+  return lock;
+}
+
 py::object ask(const py::object& callable, const py::object& argument) {
   PyObject* answer = undisturbed([&] { return PyObject_CallOneArg(callable.ptr(), argument.ptr()); });
   if (answer == nullptr) throw py::error_already_set();

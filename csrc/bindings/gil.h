@@ -4,6 +4,8 @@
 #pragma once
 #include <pybind11/pybind11.h>
 
+#include <mutex>
+
 namespace engine::bindings {
 
 namespace py = pybind11;
@@ -31,6 +33,9 @@ class Locked {
  private:
   PyGILState_STATE state_;
 };
+
+/// Locks a mutex that threads may hold without the interpreter's lock. Others run only if this has to wait.
+std::unique_lock<std::mutex> locked(std::mutex& mutex);
 
 /// What code in Python, which may wait for the lock, answers.
 py::object ask(const py::object& callable, const py::object& argument);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <stdexcept>
 #include <utility>
 
@@ -20,6 +21,9 @@ namespace {
 
 /// How long Ctrl-C and the progress bar wait at most.
 constexpr std::chrono::milliseconds kStretch{50};
+
+/// So many rows are put into their order within 20 us, which is less than to wait for the interpreter's lock afterwards.
+constexpr int64_t kQuickRows = 10'000;
 
 /// A run in the hands of one caller: its scratch and its totals serve one thread at a time.
 class Turn {
@@ -51,7 +55,8 @@ std::vector<int32_t> make_order(const std::string& shuffle, int64_t rows, int64_
   static constexpr const char* kShuffles[] = {"none", "rows", "batches"};
   const int how = to_index(shuffle, kShuffles, 3, "shuffle");
   if (how == 0) return {};
-  const Unlocked unlocked;
+  std::optional<Unlocked> unlocked;
+  if (rows > kQuickRows) unlocked.emplace();
   std::vector<int32_t> order(static_cast<size_t>(rows));
   fill_permutation(seed, stream, order.data(), rows);
   if (how == 1) return order;
