@@ -127,8 +127,6 @@ void copy_strided(const KernelTable& kernels, const float* from, int64_t step, f
     for (int64_t i = 0; i < n; ++i) to[i] = from[i * step];
   } else if (step == 1) {
     std::memcpy(to, from, static_cast<size_t>(n) * sizeof(float));
-  } else if (step == 0) {
-    std::fill_n(to, n, *from);
   } else {
     kernels.copy_strided({from, step, to, n});
   }
@@ -157,13 +155,13 @@ void copy_elements(const KernelTable& kernels, const Strided& source, const Stri
   }
 }
 
-void fill_elements(const Strided& target, float number) {
+void fill_elements(const KernelTable& kernels, const Strided& target, float number) {
   Strided to = target;
   merge_axes(to);
   const int last = to.last();
   for (Walk<1> walk({&to}, last); !walk.done(); walk.next()) {
     if (to.stride[last] == 1) {
-      std::fill_n(walk.data(0), to.length[last], number);
+      copy_strided(kernels, &number, 0, walk.data(0), to.length[last]);
     } else {
       for (int64_t i = 0; i < to.length[last]; ++i) walk.data(0)[i * to.stride[last]] = number;
     }

@@ -105,12 +105,12 @@ Strided selected(Strided from, const graph::Selection& selection, const Strided&
 /// The numbers i in [0, count) for which begin + i step is in `range`.
 Range indices_in(Range range, int64_t begin, int64_t step, int64_t count);
 
-/// n floats from `from`, `step` apart, to places side by side.
+/// n floats from `from`, `step` apart, to places side by side: with a step of 0, copies of one number.
 void copy_strided(const KernelTable& kernels, const float* from, int64_t step, float* to, int64_t n);
 
 /// to = from, element by element; both have the same lengths.
 void copy_elements(const KernelTable& kernels, const Strided& from, const Strided& to);
-void fill_elements(const Strided& to, float number);
+void fill_elements(const KernelTable& kernels, const Strided& to, float number);
 
 // ---- How threads divide operations on arrays --------------------------------------------------------------------
 

@@ -92,7 +92,6 @@ int64_t first_equal(const float* x, int64_t n, float number) {
   return n;
 }
 
-/// Whole vectors of columns: what lies behind the last column is combined, too, and left alone by the caller.
 template <class Kind>
 void combine_rows(const CombineRowsArgs& op) {
   int64_t j = 0;
@@ -108,11 +107,16 @@ void combine_rows(const CombineRowsArgs& op) {
 #pragma GCC unroll 4
     for (int v = 0; v < 4; ++v) store(op.y + j + v * kWidth, sums[v]);
   }
-  for (; j < op.columns; j += kWidth) {
+  for (; j + kWidth <= op.columns; j += kWidth) {
     vf sum = load(op.y + j);
     for (int64_t i = 0; i < op.rows; ++i) sum = Kind::combine(sum, load(op.x + i * op.row + j));
     store(op.y + j, sum);
   }
+  const int64_t left = op.columns - j;
+  if (left == 0) return;
+  vf sum = load_partial(op.y + j, left);
+  for (int64_t i = 0; i < op.rows; ++i) sum = Kind::combine(sum, load_partial(op.x + i * op.row + j, left));
+  store_partial(op.y + j, sum, left);
 }
 
 /// The first row that holds the largest number (or smallest, for its negative) of each column; NaN is larger than all.

@@ -34,6 +34,9 @@ void copy_strided(const CopyStridedArgs& op) {
     for (; j + kWidth < op.n; j += kWidth) {
       store(op.to + j, mix<EverySecond>(load(op.from + 2 * j), load(op.from + 2 * j + kWidth)));
     }
+  } else if (op.step == 0) {
+    const vf number = broadcast(*op.from);
+    for (; j + kWidth <= op.n; j += kWidth) store(op.to + j, number);
   }
   for (; j < op.n; ++j) op.to[j] = op.from[j * op.step];
 }

@@ -640,8 +640,7 @@ struct ReduceRowsArgs {
   float* y;
 };
 
-/// y (columns,) = y combined with the rows of x (rows, columns), one after the other. Whole vectors of x and y are read
-/// and of y written.
+/// y (columns,) = y combined with the rows of x (rows, columns), one after the other.
 struct CombineRowsArgs {
   const float* x;
   int64_t row, rows, columns;

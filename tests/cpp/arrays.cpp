@@ -82,11 +82,11 @@ void add_arrangements(const KernelTable& kernels, Digests& digests) {
   Random random(23);
   for (const int64_t n : {1, 2, 3, 16, 17, 33, 100}) {
     const Matrix x(1, 3 * n, random, -5.0f, 5.0f);
-    for (const int64_t step : {-1, 2, 3}) {
+    for (const int64_t step : {-1, 0, 2, 3}) {
       const Matrix y(1, n);
       kernels.copy_strided({x.data() + (step < 0 ? n - 1 : 0), step, y.data(), n});
       y.add_to(digests["strided copy"]);
-      if (step < 0) continue;
+      if (step <= 0) continue;
       for (const int64_t from_step : {-1, 1, 2}) {
         const Matrix spread(1, 3 * n);
         kernels.spread_strided({x.data() + (from_step < 0 ? n - 1 : 0), from_step, spread.data(), step, n});

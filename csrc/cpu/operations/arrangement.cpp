@@ -54,7 +54,7 @@ void slice(const graph::Slice& op, const ThreadContext& thread) {
 void place_slice(const graph::PlaceSlice& op, const ThreadContext& thread) {
   const Own own = own_part(op.y, op.rows, thread);
   if (own.y.is_empty()) return;
-  fill_elements(own.y, 0.0f);
+  fill_elements(thread.kernels, own.y, 0.0f);
   Strided x = strided(op.x, thread);
   if (x.is_empty()) return;
   Strided y = selected(strided(op.y, thread), op.selection, x, thread);
@@ -162,15 +162,14 @@ void gather(const graph::Gather& op, const ThreadContext& thread) {
     } else if (x.data) {
       copy_elements(thread.kernels, x, y);
     } else {
-      fill_elements(y, std::numeric_limits<float>::quiet_NaN());
+      fill_elements(thread.kernels, y, std::numeric_limits<float>::quiet_NaN());
     }
   });
 }
 
-void add_elements(const Strided& from, const Strided& to) {
+void add_elements(const KernelTable& kernels, const Strided& from, const Strided& to) {
   if (is_contiguous(from) && is_contiguous(to)) {
-    for (int64_t i = 0; i < to.length[0]; ++i) to.data[i] += from.data[i];
-    return;
+    return kernels.combine_rows[index(Reduction::kSum)]({from.data, 0, 1, to.length[0], to.data});
   }
   Strided x = from, y = to;
   merge_axes(x, y);
@@ -191,7 +190,7 @@ void scatter_add(const graph::ScatterAdd& op, const ThreadContext& thread) {
   Strided own_table = all.table;
   own_table.restrict_to(0, own);
   if (own_table.is_empty()) return;
-  fill_elements(own_table, 0.0f);
+  fill_elements(thread.kernels, own_table, 0.0f);
   if (op.batch_axes > 0) {
     all.table = own_table;
     all.indices.restrict_to(0, own);
@@ -199,7 +198,7 @@ void scatter_add(const graph::ScatterAdd& op, const ThreadContext& thread) {
   }
   if (all.rows.is_empty()) return;
   all.each(op.batch_axes > 0 ? Range{0, all.count} : own, [&](const Strided& dy, const Strided& dx) {
-    if (dx.data) add_elements(dy, dx);
+    if (dx.data) add_elements(thread.kernels, dy, dx);
   });
 }
 

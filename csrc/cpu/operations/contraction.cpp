@@ -89,7 +89,7 @@ class ContractionStep final : public Step {
     restrict_rows(b, op_.b_letters, own);
     if (y.is_empty()) return;
     const Strided terms_a = terms_of(a, op_.a_letters), terms_b = terms_of(b, op_.b_letters);
-    if (terms_a.is_empty()) return fill_elements(y, 0.0f);
+    if (terms_a.is_empty()) return fill_elements(thread.kernels, y, 0.0f);
     if (!is_one_axis(terms_a)) pack(thread, a, op_.a_letters, letters_.stack + letters_.rows, 0);
     if (!is_one_axis(terms_b)) pack(thread, b, op_.b_letters, letters_.stack + letters_.columns, a_floats_);
     multiply_all(thread, a, b, y);
