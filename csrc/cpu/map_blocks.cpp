@@ -154,6 +154,10 @@ MapBlocks::MapBlocks(const graph::Map& op, int64_t max_rows) : op_(op), code_(op
   }
 }
 
+bool MapBlocks::computes_result() const {
+  return code_.places()[static_cast<size_t>(code_.results().front())] == Place::kBlock;
+}
+
 int64_t MapBlocks::scratch_floats() const { return MapMemory::floats(code_); }
 
 int64_t MapMemory::floats(const BlockCode& code) {

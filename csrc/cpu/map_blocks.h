@@ -79,6 +79,8 @@ class MapBlocks {
   const std::vector<float>& coordinates() const { return coordinates_; }
   /// Floats of the scratch of each thread.
   int64_t scratch_floats() const;
+  /// Whether instructions compute each number of the first output: it is no input, and not one number for all.
+  bool computes_result() const;
 
  private:
   const graph::Map& op_;

@@ -179,6 +179,11 @@ ValueId Scheduler::step_scratch(int64_t floats) {
   return step_scratch_;
 }
 
+void Scheduler::leave_out(ValueId value, const graph::Operation& scheduled) {
+  schedule_.placements_[static_cast<size_t>(value)].in_scratch = false;
+  scheduled_.insert(&scheduled);
+}
+
 Split Scheduler::split_like(const graph::Operation& operation, ValueId value) const {
   const Division division = divisions_[static_cast<size_t>(value)];
   if (division == Division::kCopies) return Split::every_thread();
@@ -219,7 +224,9 @@ void Scheduler::append(std::unique_ptr<Step> step) {
 
 void Scheduler::run() {
   static const OperationRegistry implementations = make_implementations();
-  for (const auto& operation : graph().operations()) implementations.schedule(*this, *operation);
+  for (const auto& operation : graph().operations()) {
+    if (scheduled_.count(operation.get()) == 0) implementations.schedule(*this, *operation);
+  }
   place_in_place();
   if (threads() > 1) {
     separate_columns(schedule_.steps_, schedule_.placements_, threads());

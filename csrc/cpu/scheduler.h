@@ -5,6 +5,7 @@
 #include <typeindex>
 #include <typeinfo>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -77,6 +78,8 @@ class Scheduler {
   bool place_in_argument(ValueId value, int argument);
   /// Lets the step that writes a value write it to the memory of a result. Returns false where it has to be copied.
   bool place_in_result(ValueId value, int result);
+  /// Says that a step has been added for an operation that is still to come, and that no step touches a value.
+  void leave_out(ValueId value, const graph::Operation& scheduled);
   void set_sparse_scale(float scale) { schedule_.sparse_scale_ = scale; }
 
   // ---- How rows of the data set reach products -----------------------------------------------------------------
@@ -106,6 +109,7 @@ class Scheduler {
   Schedule& schedule_;
   std::vector<std::vector<const graph::Operation*>> readers_;  // by value of the graph
   std::vector<Division> divisions_;                            // by value
+  std::unordered_set<const graph::Operation*> scheduled_;      // before it was their turn
   ValueId packing_[2] = {kNoValue, kNoValue};                  // for up to kBlockRows rows, and for more
   ValueId step_scratch_ = kNoValue;
   std::unordered_map<ValueId, const ReadInputStep*> inputs_;

@@ -2,6 +2,7 @@
 #include "graph/operations/map.h"
 
 #include "cpu/map_blocks.h"
+#include "cpu/operations/reduction.h"
 
 namespace engine::cpu {
 namespace {
@@ -47,6 +48,7 @@ bool keeps_zeros(const graph::Graph& graph, const graph::Map& op) {
 }
 
 void schedule_map(Scheduler& scheduler, const graph::Map& op) {
+  if (schedule_reduction_of(scheduler, op)) return;
   auto& step = scheduler.add<MapStep>(op, split_map(scheduler, op), scheduler.max_rows());
   step.may_be_tiled = step.split.shares(graph::kRows);
   step.set_scratch(scheduler.step_scratch(step.scratch_floats()));

@@ -1,10 +1,11 @@
 // Sums, products and extremes along axes of arrays. The order in which numbers are combined depends on the shape alone:
 // along the last axes in lanes (kernels/array_reduction.h), along others in chains of kChain, which are combined
 // in order.
-#include "graph/operations/reduction.h"
+#include "cpu/operations/reduction.h"
 
 #include <algorithm>
 
+#include "cpu/map_blocks.h"
 #include "cpu/strides.h"
 #include "cpu/thresholds.h"
 #include "formulas/reductions.h"
@@ -173,41 +174,63 @@ void reduce_runs(const ThreadContext& thread, Reduction kind, const ReducedAxes&
   }
 }
 
+/// Combines rows of up to kColumns columns in order, in chains.
+class ColumnChains {
+ public:
+  ColumnChains(const KernelTable& kernels, Reduction kind, int64_t columns)
+      : kernel_(kernels.combine_rows[index(kind)]), neutral_(formulas::neutral(kind)), columns_(columns) {
+    std::fill_n(chain_, columns, neutral_);
+  }
+
+  void add(const float* x, int64_t row, int64_t rows) {
+    for (int64_t n; rows > 0; x += n * row, rows -= n) {
+      if (length_ == kChain) end_chain();
+      n = std::min(kChain - length_, rows);
+      kernel_({x, row, n, columns_, chain_});
+      length_ += n;
+    }
+  }
+
+  /// What all rows give. No row can be added any more.
+  const float* total() {
+    if (has_total_ && length_ > 0) end_chain();
+    return has_total_ ? total_ : chain_;  // a single chain is the total
+  }
+
+ private:
+  void end_chain() {
+    if (!has_total_) std::fill_n(total_, columns_, neutral_);
+    has_total_ = true;
+    kernel_({chain_, 0, 1, columns_, total_});
+    std::fill_n(chain_, columns_, neutral_);
+    length_ = 0;
+  }
+
+  void (*kernel_)(const CombineRowsArgs&);
+  float neutral_;
+  int64_t columns_, length_ = 0;  // length: rows of the chain
+  bool has_total_ = false;
+  alignas(kLineFloats * sizeof(float)) float total_[kColumns], chain_[kColumns];
+};
+
 /// y (count,) with stride = `reduced` rows of columns, of which the first is at reduced.data
 void reduce_columns(const ThreadContext& thread, Reduction kind, const Strided& reduced, int64_t stride, int64_t count,
                     float* y, int64_t y_stride) {
-  alignas(kLineFloats * sizeof(float)) float total[kColumns], chain[kColumns], row[kColumns];
-  const auto kernel = thread.kernels.combine_rows[index(kind)];
-  const int64_t padded = round_up(count, kLineFloats);
-  bool has_total = false;
-  std::fill_n(chain, padded, formulas::neutral(kind));
-  if (stride != 1) std::fill_n(row, padded, formulas::neutral(kind));
+  alignas(kLineFloats * sizeof(float)) float row[kColumns];
+  ColumnChains chains(thread.kernels, kind, count);
   const int last = reduced.last();
-  int64_t length = 0;
-  const auto end_chain = [&] {
-    if (!has_total) std::fill_n(total, padded, formulas::neutral(kind));
-    has_total = true;
-    kernel({chain, 0, 1, count, total});
-    std::fill_n(chain, padded, formulas::neutral(kind));
-    length = 0;
-  };
   for (Walk<1> walk({&reduced}, last); !walk.done(); walk.next()) {
-    for (int64_t i = 0, rows = 0; i < reduced.length[last]; i += rows) {
+    if (stride == 1) {
+      chains.add(walk.data(0), reduced.stride[last], reduced.length[last]);
+      continue;
+    }
+    for (int64_t i = 0; i < reduced.length[last]; ++i) {
       const float* const at = walk.data(0) + i * reduced.stride[last];
-      if (length == kChain) end_chain();
-      if (stride == 1) {
-        rows = std::min(kChain - length, reduced.length[last] - i);
-        kernel({at, reduced.stride[last], rows, count, chain});
-      } else {
-        rows = 1;
-        for (int64_t j = 0; j < count; ++j) row[j] = at[j * stride];
-        kernel({row, 0, 1, count, chain});
-      }
-      length += rows;
+      for (int64_t j = 0; j < count; ++j) row[j] = at[j * stride];
+      chains.add(row, 0, 1);
     }
   }
-  if (has_total && length > 0) end_chain();
-  const float* const result = has_total ? total : chain;  // a single chain is the total
+  const float* const result = chains.total();
   if (y_stride == 1) {
     std::copy_n(result, count, y);
   } else {
@@ -339,6 +362,11 @@ class CombinePiecesStep final : public Step {
   ValueId pieces_;
 };
 
+ValueId add_pieces(Scheduler& scheduler, const graph::Reduce& op) {
+  const int64_t most = graph::element_count(op.x.shape, scheduler.max_rows());
+  return scheduler.add_scratch(1, divide_up(most, kReducedRun));
+}
+
 /// Whether threads share the pieces of all numbers of an array, which lie side by side. A batch of one sample has some.
 bool shares_pieces(const Scheduler& scheduler, const graph::Reduce& op) {
   const bool reduces_all = op.axes.size() == op.x.shape.size() && !gives_index(op.kind);
@@ -348,10 +376,184 @@ bool shares_pieces(const Scheduler& scheduler, const graph::Reduce& op) {
          graph::element_count(op.x.shape, 1) > 0;
 }
 
+// ---- Numbers of a map ---------------------------------------------------------------------------------------------
+
+/// Numbers of a map that are reduced together: some pieces of a run, or of rows.
+constexpr int64_t kPiecesAtOnce = 4, kAtOnce = kPiecesAtOnce * kReducedRun;
+
+/// A reduction of a map that nothing else reads: its numbers are reduced while they are in a cache, and never stored.
+class ReduceMapStep : public Step {
+ public:
+  ReduceMapStep(Scheduler& scheduler, const graph::Reduce& op, const graph::Map& map, Split split)
+      : Step(&op, split), own_(op), map_(map, scheduler.max_rows()) {
+    scratch_ = scheduler.step_scratch(kAtOnce + kLineFloats + map_.scratch_floats());
+  }
+
+  void run(const ThreadContext& thread) const override {
+    float* const buffer = thread.data(scratch_);
+    MapRun map(map_, thread, buffer + kAtOnce + kLineFloats);
+    map.prepare();
+    reduce(thread, map, buffer);
+  }
+
+ protected:
+  virtual void reduce(const ThreadContext& thread, MapRun& map, float* buffer) const = 0;
+
+  /// Sets the operands: what is written, and the inputs of the map, which have no loops where threads don't share the
+  /// rows of the map.
+  void set_operands(const Operand& written, bool by_row) {
+    const auto& loops = map_.operation().loops;
+    operands = {written};
+    for (auto input = loops.begin() + 1; input < loops.end(); ++input) {
+      operands.push_back(by_row ? *input : graph::reads(input->value, kWhole, kWhole));
+    }
+  }
+
+  /// results[i] = piece first + i of the run of n numbers that begins with number `begin` of the map
+  void reduce_pieces(const ThreadContext& thread, MapRun& map, float* buffer, int64_t begin, int64_t n, int64_t first,
+                     int64_t count, float* results) const {
+    const auto kernel = thread.kernels.reduce_rows[index(own_.kind)];
+    for (int64_t i = 0; i < count; i += kPiecesAtOnce) {
+      const int64_t from = (first + i) * kReducedRun;
+      const int64_t numbers = std::min({kAtOnce, (count - i) * kReducedRun, n - from});
+      map.compute(begin + from, numbers, buffer);
+      const int64_t whole = numbers / kReducedRun, left = numbers % kReducedRun;
+      kernel({buffer, kReducedRun, whole, kReducedRun, results + i});
+      if (left > 0) kernel({buffer + whole * kReducedRun, 0, 1, left, results + i + whole});
+    }
+  }
+
+  const graph::Reduce& own_;
+
+ private:
+  MapBlocks map_;
+  ValueId scratch_;
+};
+
+/// All numbers of a map, in two steps as those of an array.
+class ReduceMapPiecesStep final : public ReduceMapStep {
+ public:
+  ReduceMapPiecesStep(Scheduler& scheduler, const graph::Reduce& op, const graph::Map& map, ValueId pieces)
+      : ReduceMapStep(scheduler, op, map, Split::over(kAnyRows)), pieces_(pieces) {
+    set_operands(graph::writes(pieces, kAnyRows, kWhole), false);
+  }
+
+  std::string kernel() const override { return "pieces of a map"; }
+
+ private:
+  void reduce(const ThreadContext& thread, MapRun& map, float* buffer) const override {
+    const int64_t numbers = graph::element_count(own_.x.shape, thread.batch.rows);
+    const Range own = thread.range(kAnyRows, divide_up(numbers, kReducedRun));
+    reduce_pieces(thread, map, buffer, 0, numbers, own.begin, own.end - own.begin, thread.data(pieces_) + own.begin);
+  }
+
+  ValueId pieces_;
+};
+
+/// The first axes of a map.
+class ReduceMapColumnsStep final : public ReduceMapStep {
+ public:
+  ReduceMapColumnsStep(Scheduler& scheduler, const graph::Reduce& op, const graph::Map& map)
+      : ReduceMapStep(scheduler, op, map, Split::over(kAnyRows)) {
+    set_operands(op.operands().front(), false);
+  }
+
+  std::string kernel() const override { return "columns of a map"; }
+
+ private:
+  void reduce(const ThreadContext& thread, MapRun& map, float* buffer) const override {
+    const int64_t columns = graph::element_count(own_.y.shape, thread.batch.rows);
+    const Range own = thread.range(kAnyRows, columns);
+    if (empty(own)) return;
+    const int64_t rows = graph::element_count(own_.x.shape, thread.batch.rows) / columns;
+    float* const y = strided(own_.y, thread).data;
+    for (int64_t j = own.begin, count; j < own.end; j += count) {
+      count = std::min(kColumns, own.end - j);
+      ColumnChains chains(thread.kernels, own_.kind, count);
+      const int64_t most = kReducedRun / count;
+      for (int64_t i = 0, n; i < rows; i += n) {
+        n = std::min(most, rows - i);
+        if (count == columns) {
+          map.compute(i * columns, n * columns, buffer);
+        } else {
+          for (int64_t k = 0; k < n; ++k) map.compute((i + k) * columns + j, count, buffer + k * count);
+        }
+        chains.add(buffer, count, n);
+      }
+      std::copy_n(chains.total(), count, y + j);
+    }
+  }
+};
+
+/// The last axes of a map, of which threads share the first one.
+class ReduceMapRowsStep final : public ReduceMapStep {
+ public:
+  ReduceMapRowsStep(Scheduler& scheduler, const graph::Reduce& op, const graph::Map& map)
+      : ReduceMapStep(scheduler, op, map, Split::over(op.rows)) {
+    set_operands(op.operands().front(), true);
+    may_be_tiled = split.shares(graph::kRows);
+  }
+
+  std::string kernel() const override { return "rows of a map"; }
+
+ private:
+  void reduce(const ThreadContext& thread, MapRun& map, float* buffer) const override {
+    const Strided y = strided(own_.y, thread);
+    const int64_t each = y.numbers(1);  // rows of the map for each of the first axis
+    if (y.is_empty()) return;
+    const int64_t n = graph::element_count(own_.x.shape, thread.batch.rows) / y.numbers();
+    const Range own = own_rows(thread, own_.y, own_.rows);
+    const Range rows{own.begin * each, own.end * each};
+    if (n <= kReducedRun) {
+      const int64_t most = std::max(kReducedRun / n, kPiecesAtOnce);
+      for (int64_t i = rows.begin, count; i < rows.end; i += count) {
+        count = std::min(most, rows.end - i);
+        map.compute(i * n, count * n, buffer);
+        thread.kernels.reduce_rows[index(own_.kind)]({buffer, n, count, n, y.data + i});
+      }
+      return;
+    }
+    const int64_t pieces = divide_up(n, kReducedRun);
+    for (int64_t i = rows.begin; i < rows.end; ++i) {
+      float results[kPiecesAtOnce];
+      for (int64_t first = 0; first < pieces; first += kPiecesAtOnce) {
+        const int64_t count = std::min(kPiecesAtOnce, pieces - first);
+        reduce_pieces(thread, map, buffer, i * n, n, first, count, results);
+        for (int64_t k = 0; k < count; ++k) {
+          y.data[i] = first + k == 0 ? results[0] : formulas::combine(own_.kind, y.data[i], results[k]);
+        }
+      }
+    }
+  }
+};
+
+/// Columns of a map that each thread must have to reduce them: a run of so many takes longer than to begin with it.
+constexpr int64_t kColumnsPerThread = 256;
+
+/// The reduction that alone reads what a map computes; null where there is none, or it needs an array of it.
+const graph::Reduce* reduction_of(const Scheduler& scheduler, const graph::Map& map) {
+  const auto lies_alone = [&](ValueId value) {
+    return scheduler.value(value).kind == graph::Value::Kind::kArray && !scheduler.graph().is_output(value);
+  };
+  const auto& readers = scheduler.readers(map.y().value);
+  if (!scheduler.one_team() || map.outputs.size() != 1 || readers.size() != 1 || !lies_alone(map.y().value)) {
+    return nullptr;
+  }
+  const auto* const op = dynamic_cast<const graph::Reduce*>(readers.front());
+  const bool fits = op && !gives_index(op->kind) && op->x.shape == map.y().shape && lies_alone(op->y.value) &&
+                    graph::element_count(op->x.shape, 1) > 0;
+  return fits && MapBlocks(map, scheduler.max_rows()).computes_result() ? op : nullptr;
+}
+
+/// Whether the reduced axes are the first ones, or the last ones.
+bool reduces_first(const graph::Reduce& op) { return op.axes.back() == static_cast<int>(op.axes.size()) - 1; }
+bool reduces_last(const graph::Reduce& op) {
+  return op.axes.front() == static_cast<int>(op.x.shape.size() - op.axes.size());
+}
+
 void schedule_reduce(Scheduler& scheduler, const graph::Reduce& op) {
   if (shares_pieces(scheduler, op)) {
-    const int64_t most = graph::element_count(op.x.shape, scheduler.max_rows());
-    const ValueId pieces = scheduler.add_scratch(1, divide_up(most, kReducedRun));
+    const ValueId pieces = add_pieces(scheduler, op);
     scheduler.add<ReducePiecesStep>(op, pieces);
     scheduler.add<CombinePiecesStep>(op, pieces);
     return;
@@ -506,6 +708,28 @@ void schedule_cumulative_sum(Scheduler& scheduler, const graph::CumulativeSum& o
 }
 
 }  // namespace
+
+bool schedule_reduction_of(Scheduler& scheduler, const graph::Map& map) {
+  const graph::Reduce* const op = reduction_of(scheduler, map);
+  if (!op) return false;
+  const bool one = scheduler.threads() == 1;
+  const bool large = graph::element_count(op->x.shape, scheduler.max_rows()) > kLargeInput;
+  if (op->y.shape.empty() && (one || large)) {
+    const ValueId pieces = add_pieces(scheduler, *op);
+    scheduler.add<ReduceMapPiecesStep>(scheduler, *op, map, pieces);
+    scheduler.add<CombinePiecesStep>(*op, pieces);
+  } else if (!op->y.shape.empty() && reduces_last(*op) && op->rows != kWhole) {
+    scheduler.add<ReduceMapRowsStep>(scheduler, *op, map);
+  } else if (!op->y.shape.empty() && reduces_first(*op) &&
+             (one || (large && graph::element_count(op->y.shape, scheduler.max_rows()) >=
+                                   kColumnsPerThread * scheduler.threads()))) {
+    scheduler.add<ReduceMapColumnsStep>(scheduler, *op, map);
+  } else {
+    return false;
+  }
+  scheduler.leave_out(map.y().value, *op);
+  return true;
+}
 
 void add_reductions(OperationRegistry& all) {
   all.add<graph::Reduce>(schedule_reduce);
