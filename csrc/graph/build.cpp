@@ -53,6 +53,7 @@ class Assembly {
     remove_unread(*graph_);
     if (graph_->mode() == Mode::kFunction) compute_equal_rows_once(*graph_);
     merge_maps(*graph_);
+    if (graph_->mode() == Mode::kFunction) recompute_maps(*graph_);
     fuse_maps(*graph_);
     read_windows(*graph_);
     remove_unread(*graph_);

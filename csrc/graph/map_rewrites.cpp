@@ -3,6 +3,7 @@
 #include <unordered_map>
 
 #include "graph/operations/map.h"
+#include "graph/operations/reduction.h"
 #include "graph/rewrites.h"
 
 namespace engine::graph {
@@ -47,10 +48,39 @@ class Joined {
     for (const int result : results) {
       map.results.push_back(one ? map.code.registers() - 1 : simplified.place_of(result));
     }
+    leave_out_unread(map);
     map.find_loops(graph);
   }
 
  private:
+  /// Removes the inputs of a map that its code does not read.
+  static void leave_out_unread(Map& map) {
+    std::vector<int> places(static_cast<size_t>(map.code.registers()), -1);
+    for (const MapInstruction& each : map.code.instructions) {
+      for (const int operand : {each.a, each.b, each.c}) {
+        if (operand >= 0) places[static_cast<size_t>(operand)] = 0;
+      }
+    }
+    for (const int result : map.results) places[static_cast<size_t>(result)] = 0;
+    std::vector<Array> read;
+    for (size_t i = 0; i < map.inputs.size(); ++i) {
+      if (places[i] < 0) continue;
+      places[i] = static_cast<int>(read.size());
+      read.push_back(map.inputs[i]);
+    }
+    const int removed = map.code.inputs - static_cast<int>(read.size());
+    if (removed == 0) return;
+    for (int reg = map.code.inputs; reg < map.code.registers(); ++reg) places[static_cast<size_t>(reg)] = reg - removed;
+    for (MapInstruction& each : map.code.instructions) {
+      for (int* const operand : {&each.a, &each.b, &each.c}) {
+        if (*operand >= 0) *operand = places[static_cast<size_t>(*operand)];
+      }
+    }
+    for (int& result : map.results) result = places[static_cast<size_t>(result)];
+    map.inputs = std::move(read);
+    map.code.inputs -= removed;
+  }
+
   void append(const Map& map, std::vector<int>& registers) {
     for (MapInstruction each : map.code.instructions) {
       for (int* const operand : {&each.a, &each.b, &each.c}) {
@@ -206,6 +236,147 @@ void merge_maps(Graph& graph) {
     }
   }
   graph.erase(merged);
+}
+
+namespace {
+
+/// About how many cycles a core takes for a vector of numbers to store it and to read it again, once it has left the
+/// caches near the core.
+constexpr int kCyclesOfStoring = 10;
+/// Cycles of a division or a square root of a vector; other arithmetic takes one.
+constexpr int kCyclesOfDivision = 4;
+
+/// Whether some results of a code take less time than to store them and to read them again.
+bool is_quick(const MapCode& code) {
+  int cycles = 0;
+  for (const MapInstruction& each : code.instructions) {
+    if (operand_count(each.op) == 0) continue;
+    if (is_function(each.op) || each.op == MapOp::kRemainder) return false;
+    cycles += each.op == MapOp::kDivide || each.op == MapOp::kSqrt ? kCyclesOfDivision : 1;
+  }
+  return cycles <= kCyclesOfStoring;
+}
+
+/// Computes maps anew where their outputs are read, if that is quicker.
+class Recomputing {
+ public:
+  explicit Recomputing(Graph& graph) : graph_(graph), readers_(static_cast<size_t>(graph.value_count())) {
+    std::vector<bool> changes(readers_.size());
+    const auto& operations = graph.operations();
+    for (size_t i = 0; i < operations.size(); ++i) {
+      for (const Operand& operand : operations[i]->operands()) {
+        if (operand.value == kNoValue || operand.use == Use::kWrite) continue;
+        if (operand.use == Use::kUpdate) changes[static_cast<size_t>(operand.value)] = true;
+        auto& all = readers(operand.value);
+        if (all.empty() || all.back() != operations[i].get()) all.push_back(operations[i].get());
+      }
+    }
+    changes_ = std::move(changes);
+  }
+
+  void run() {
+    for (const auto& operation : graph_.operations()) {
+      auto* const map = dynamic_cast<Map*>(operation.get());
+      if (!map) continue;
+      for (size_t k = map->outputs.size(); k-- > 0 && map->outputs.size() > 1;) take_output(*map, k);
+      if (map->outputs.size() == 1 && !map->inputs.empty()) copy_to_readers(*map);
+    }
+  }
+
+ private:
+  std::vector<Operation*>& readers(ValueId value) { return readers_[static_cast<size_t>(value)]; }
+
+  /// Lets maps compute an output of another map from its other outputs and its inputs.
+  void take_output(Map& map, size_t k) {
+    Map taken;
+    taken.inputs = map.inputs;
+    taken.outputs = {map.outputs[k]};
+    for (size_t other = 0; other < map.outputs.size(); ++other) {
+      if (other != k) taken.inputs.push_back(map.outputs[other]);
+    }
+    const int added = static_cast<int>(taken.inputs.size() - map.inputs.size());
+    std::vector<int> places;  // by register of the map: the one of the taken code
+    for (int reg = 0; reg < map.code.registers(); ++reg) places.push_back(reg < map.code.inputs ? reg : reg + added);
+    for (size_t other = 0, input = map.inputs.size(); other < map.outputs.size(); ++other) {
+      if (other != k) places[static_cast<size_t>(map.results[other])] = static_cast<int>(input++);
+    }
+    taken.code.inputs = static_cast<int>(taken.inputs.size());
+    for (MapInstruction each : map.code.instructions) {
+      for (int* const operand : {&each.a, &each.b, &each.c}) {
+        if (*operand >= 0) *operand = places[static_cast<size_t>(*operand)];
+      }
+      taken.code.instructions.push_back(each);
+    }
+    const int result = places[static_cast<size_t>(map.results[k])];
+    const Simplified simplified(taken.code, {result});
+    taken.code = simplified.code();
+    taken.results.assign(1, simplified.place_of(result));
+    if (!is_quick(taken.code) || !give_to_readers(taken, false)) return;
+    map.outputs.erase(map.outputs.begin() + static_cast<std::ptrdiff_t>(k));
+    map.results.erase(map.results.begin() + static_cast<std::ptrdiff_t>(k));
+    const Simplified rest(map.code, map.results);
+    for (int& each : map.results) each = rest.place_of(each);
+    map.code = rest.code();
+    map.find_loops(graph_);
+  }
+
+  /// A map that reads no more than one large array may be a part of all that read it: they read that array.
+  void copy_to_readers(Map& map) {
+    const auto large = std::count_if(map.inputs.begin(), map.inputs.end(),
+                                     [&](const Array& input) { return input.shape == map.y().shape; });
+    if (large <= 1 && is_quick(map.code)) give_to_readers(map, true);
+  }
+
+  /// Makes a map a part of all maps that read its output. Returns false, and changes nothing, if there are none, or if
+  /// anything else reads it; one reduction may, if `may_be_reduced`.
+  bool give_to_readers(const Map& map, bool may_be_reduced) {
+    const Array& y = map.y();
+    if (graph_.is_output(y.value) || is_single(y.shape) || changes(map)) return false;
+    std::vector<std::pair<Map*, Joined>> all;
+    Operation* reduction = nullptr;
+    for (Operation* const reader : readers(y.value)) {
+      auto* const second = dynamic_cast<Map*>(reader);
+      if (!second) {
+        const auto* const reduce = dynamic_cast<const Reduce*>(reader);
+        if (reduction || !may_be_reduced || !reduce || reduce->x.shape != y.shape) return false;
+        reduction = reader;
+        continue;
+      }
+      const bool reads_alike = std::all_of(second->inputs.begin(), second->inputs.end(), [&](const Array& input) {
+        return input.value != y.value || input.shape == y.shape;
+      });
+      Joined joined(map, *second, y.value);
+      if (second->y().shape != y.shape || !reads_alike || !joined.is_small()) return false;
+      all.emplace_back(second, std::move(joined));
+    }
+    if (all.empty()) return false;
+    for (auto& [second, joined] : all) {
+      joined.become(*second, places_of(second->results, joined.of_second), graph_);
+      for (const Array& input : second->inputs) {
+        auto& known = readers(input.value);
+        if (std::find(known.begin(), known.end(), second) == known.end()) known.push_back(second);
+      }
+    }
+    readers(y.value).clear();
+    if (reduction) readers(y.value).push_back(reduction);
+    return true;
+  }
+
+  bool changes(const Map& map) const {
+    return std::any_of(map.inputs.begin(), map.inputs.end(),
+                       [&](const Array& input) { return changes_[static_cast<size_t>(input.value)]; });
+  }
+
+  Graph& graph_;
+  std::vector<std::vector<Operation*>> readers_;  // by value
+  std::vector<bool> changes_;                     // by value: whether an operation updates it
+};
+
+}  // namespace
+
+void recompute_maps(Graph& graph) {
+  Recomputing(graph).run();
+  remove_unread(graph);
 }
 
 namespace {

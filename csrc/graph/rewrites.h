@@ -49,6 +49,10 @@ void fuse_maps(Graph& graph, const std::vector<ValueId>& kept = {});
 /// that have all of their gradients: of a map with several outputs, none are taken.
 void merge_maps(Graph& graph);
 
+/// y = map(x), z = map(y), ...  ->  z = map(x), for all that read y, where computing it anew takes less time than to
+/// store it and to read it again. For functions of arrays, which have all of their gradients.
+void recompute_maps(Graph& graph);
+
 /// z = map(y) where y is a slice of x, or x placed among zeros  ->  map(x), which reads x where it lies. For graphs
 /// whose maps have been fused: maps with windows are not.
 void read_windows(Graph& graph);
