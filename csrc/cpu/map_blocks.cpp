@@ -241,7 +241,12 @@ void MapRun::read_window(InputLoop& loop, const graph::Array& array, const graph
   const Strided x = strided(array, thread_);
   loop.is_placed = window.kind == graph::Window::Kind::kPlaced;
   if (!loop.is_placed) {
-    loop.at = selected(x, window.selection, y(), thread_);
+    const int further = x.axes - y().axes;
+    Strided like;
+    for (int i = 0; i < further; ++i) like.append(1, 0);
+    for (int i = 0; i < y().axes; ++i) like.append(y().length[i], 0);
+    loop.at = selected(x, window.selection, like, thread_);
+    for (int i = 0; i < further; ++i) loop.at.erase(0);
     return;
   }
   loop.at = y();

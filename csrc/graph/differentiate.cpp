@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "graph/operations/arrangement.h"
 #include "graph/operations/array_sources.h"
 #include "graph/operations/map.h"
 #include "graph/operations/optimizer.h"
@@ -55,7 +56,7 @@ ValueId Differentiation::gradient_of(ValueId y) {
     const Shape shape = shape_of_variable_or_array(y);
     std::vector<Array> arrays;
     for (const ValueId part : parts) arrays.push_back({part, shape});
-    parts.assign(1, add_terms(graph_, arrays).value);
+    parts.assign(1, add_terms(graph_, with_parts_joined(graph_, arrays)).value);
   }
   return parts.empty() ? kNoValue : parts.front();
 }

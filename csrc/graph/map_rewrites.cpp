@@ -390,14 +390,24 @@ Array original_of(const Graph& graph, const Uses& uses, const Array& copy) {
   return original.shape == copy.shape ? original : copy;
 }
 
-/// The window through which a map may read x in place of `input`, which a `Moved` operation makes of it.
+/// Whether an array has the shape `shape`, but for further first axes of length 1.
+bool begins_with_ones(const Shape& longer, const Shape& shape) {
+  if (shape.empty() || longer.size() < shape.size()) return false;
+  const auto rest = longer.end() - static_cast<std::ptrdiff_t>(shape.size());
+  return std::equal(rest, longer.end(), shape.begin()) &&
+         std::all_of(longer.begin(), rest, [](const Extent& each) { return each == Extent{1, 0}; });
+}
+
+/// The window through which a map may read x in place of `input`, which a `Moved` operation makes of it. Of a slice, it
+/// may read the only rows along the first axes.
 template <class Moved>
 bool read_window(const Operation* producer, Window::Kind kind, Array& input, Window& window) {
   const auto* const moved = dynamic_cast<const Moved*>(producer);
-  if (!moved || moved->y.shape != input.shape || is_single(moved->x.shape)) return false;
-  if (moved->selection.step.size() != input.shape.size()) return false;
+  if (!moved || is_single(moved->x.shape) || moved->selection.step.size() != moved->x.shape.size()) return false;
+  const bool same = moved->y.shape == input.shape;
+  if (!same && (kind != Window::Kind::kSlice || !begins_with_ones(moved->y.shape, input.shape))) return false;
   input = moved->x;
-  window = {kind, moved->selection, moved->rows};
+  window = {kind, moved->selection, same ? moved->rows : kWhole};
   return true;
 }
 

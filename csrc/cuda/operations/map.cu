@@ -167,8 +167,10 @@ struct Map {
 
   __device__ float read_window(const MapInput& input, const float* data, int64_t i, const Batch& batch) const {
     int64_t at = 0, stride = 1;
-    for (int k = y.axes - 1; k >= 0; --k) {
-      const int64_t length = y.lengths[k].at(batch), own_length = input.lengths[k].at(batch);
+    for (int k = input.axes - 1; k >= 0; --k) {
+      // Along further axes before those of y, a slice has one index.
+      const int axis = k - (input.axes - y.axes);
+      const int64_t length = axis < 0 ? 1 : y.lengths[axis].at(batch), own_length = input.lengths[k].at(batch);
       const int64_t index = i % length, begin = input.begin[k].fixed + input.begin[k].per_sample * batch.rows;
       int64_t place = begin + index * input.step[k];
       if (input.kind == MapInput::Kind::kPlaced) {

@@ -187,6 +187,64 @@ void Join::differentiate(Differentiation& gradients) const {
   }
 }
 
+namespace {
+
+/// The axis along which a part lies among zeros, which has all of the other axes; -1 if there are several, or gaps
+/// between its elements.
+int axis_of_part(const PlaceSlice& part) {
+  int axis = -1;
+  for (size_t i = 0; i < part.selection.step.size(); ++i) {
+    if (part.selection.step[i] != 1) return -1;
+    if (part.x.shape[i] == part.y.shape[i]) continue;
+    if (axis >= 0 || part.x.shape[i].per_sample != 0 || part.selection.begin[i].per_sample != 0) return -1;
+    axis = static_cast<int>(i);
+  }
+  return axis;
+}
+
+}  // namespace
+
+std::vector<Array> with_parts_joined(Graph& graph, const std::vector<Array>& terms) {
+  std::vector<const PlaceSlice*> parts;
+  std::vector<Array> joined;
+  int axis = -1;
+  size_t place = 0;  // of the joined array among the terms
+  for (const Array& term : terms) {
+    const auto& operations = graph.operations();
+    const auto found = std::find_if(operations.rbegin(), operations.rend(), [&](const auto& operation) {
+      const auto* const part = dynamic_cast<const PlaceSlice*>(operation.get());
+      return part && part->y.value == term.value;
+    });
+    const auto* const part = found == operations.rend() ? nullptr : static_cast<const PlaceSlice*>(found->get());
+    const int own = part && part->y.shape == term.shape ? axis_of_part(*part) : -1;
+    if (own < 0 || (axis >= 0 && own != axis)) {
+      joined.push_back(term);
+      continue;
+    }
+    if (parts.empty()) place = joined.size();
+    axis = own;
+    parts.push_back(part);
+  }
+  if (parts.size() < 2) return terms;
+  const auto along = static_cast<size_t>(axis);
+  const auto begin_of = [&](const PlaceSlice* part) { return part->selection.begin[along].fixed; };
+  std::stable_sort(parts.begin(), parts.end(),
+                   [&](const PlaceSlice* a, const PlaceSlice* b) { return begin_of(a) < begin_of(b); });
+  const Array like = parts.front()->y;
+  std::vector<Array> inputs;
+  int64_t end = 0;
+  for (const PlaceSlice* part : parts) {
+    if (begin_of(part) != end) return terms;
+    end += part->x.shape[along].fixed;
+    inputs.push_back(part->x);
+  }
+  if (like.shape[along] != Extent{end, 0}) return terms;
+  const Array y{graph.add_like(like.value), like.shape};
+  add_join_to(graph, y, inputs, axis);
+  joined.insert(joined.begin() + static_cast<std::ptrdiff_t>(place), y);
+  return joined;
+}
+
 // ---- Rows by index -----------------------------------------------------------------------------------------------
 
 namespace {

@@ -113,6 +113,10 @@ Array add_scatter(Graph& graph, const Array& dy, const Array& indices, int batch
 void add_transpose_to(Graph& graph, const Array& y, const Array& x, const std::vector<int>& axes);
 void add_join_to(Graph& graph, const Array& y, const std::vector<Array>& inputs, int axis);
 
+/// Joins those of some terms that are parts of an array, each placed among zeros, if they make up the whole array
+/// together: that is their sum. All other terms stay as they are.
+std::vector<Array> with_parts_joined(Graph& graph, const std::vector<Array>& terms);
+
 /// Appends y = x, and returns the operation.
 Copy& add_copy(Graph& graph, const Array& x, const Array& y, bool passes_gradient = true);
 

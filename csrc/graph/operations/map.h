@@ -11,7 +11,8 @@
 namespace engine::graph {
 
 /// How a map reads an input where it lies, in place of a copy: the elements that a slice selects, or the array where a
-/// `PlaceSlice` puts it among zeros.
+/// `PlaceSlice` puts it among zeros. The array has as many axes as the output of the map. Only a slice may have further
+/// ones before these, along which it has one index.
 struct Window {
   enum class Kind { kWhole, kSlice, kPlaced };
 
@@ -27,7 +28,7 @@ struct Window {
 /// register of its own.
 struct Map final : Operation {
   std::vector<Array> inputs, outputs;
-  std::vector<Window> windows;  // by input, which then has as many axes as y; none if all inputs are read whole
+  std::vector<Window> windows;  // by input; none if all inputs are read whole
   MapCode code;
   std::vector<int> results;    // the registers of the outputs
   bool by_column = false;      // whether y is (b, n) and all inputs are (b, n), (b, 1), (n) or single numbers
