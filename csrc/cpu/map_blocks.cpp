@@ -1,7 +1,7 @@
 #include "cpu/map_blocks.h"
 
 #include <algorithm>
-#include <cstring>
+#include <limits>
 
 namespace engine::cpu {
 namespace {
@@ -143,7 +143,9 @@ void BlockCode::assign_buffers() {
 
 bool BlockCode::is_result(int reg) const { return std::find(results_.begin(), results_.end(), reg) != results_.end(); }
 
-MapBlocks::MapBlocks(const graph::Map& op, int64_t max_rows) : op_(op), code_(op) {
+MapBlocks::MapBlocks(const graph::Map& op, const Scheduler& scheduler) : op_(op), code_(op) {
+  for (const graph::Array& input : op.inputs) gathers_.push_back(scheduler.gather(input.value));
+  const int64_t max_rows = scheduler.max_rows();
   for (const BlockCode::Input& input : code_.inputs()) {
     if (input.array >= 0) continue;
     const graph::Extent& extent = op.y().shape[static_cast<size_t>(input.axis)];
@@ -152,6 +154,20 @@ MapBlocks::MapBlocks(const graph::Map& op, int64_t max_rows) : op_(op), code_(op
       coordinates_.push_back(static_cast<float>(i));
     }
   }
+}
+
+std::vector<Operand> MapBlocks::operands(const std::vector<Operand>& written, bool by_row) const {
+  std::vector<Operand> all = written;
+  for (size_t i = 0; i < gathers_.size(); ++i) {
+    const Operand& own = op_.loops[op_.outputs.size() + i];
+    if (const graph::Gather* const rows = gathers_[i]) {
+      all.push_back(graph::reads(rows->x.value, kWhole, kWhole));
+      all.push_back(graph::reads(rows->indices.value, kWhole, kWhole));
+    } else {
+      all.push_back(by_row ? own : graph::reads(own.value, kWhole, kWhole));
+    }
+  }
+  return all;
 }
 
 bool MapBlocks::computes_result() const {
@@ -237,6 +253,15 @@ Strided MapRun::broadcast_input(const graph::Array& array) const {
   return all;
 }
 
+void MapRun::read_gathered(InputLoop& loop, const graph::Gather& gather) const {
+  const Strided x = strided(gather.x, thread_), indices = strided(gather.indices, thread_);
+  loop.is_gathered = true;
+  loop.gathered = {indices.data, indices.stride[0], x.length[0], x.stride[0]};
+  loop.at = x;
+  loop.at.length[0] = y().length[0];
+  loop.at.stride[0] = 0;
+}
+
 void MapRun::read_window(InputLoop& loop, const graph::Array& array, const graph::Window& window) const {
   const Strided x = strided(array, thread_);
   loop.is_placed = window.kind == graph::Window::Kind::kPlaced;
@@ -272,15 +297,17 @@ void MapRun::find_inputs() {
     const BlockCode::Input& input = code_.inputs()[static_cast<size_t>(i)];
     const auto array = static_cast<size_t>(std::max(input.array, 0));
     InputLoop& loop = memory_.inputs[i];
-    loop.is_placed = false;
+    loop.is_placed = loop.is_gathered = false;
     if (input.array < 0) {
       loop.at = coordinates(input.axis);
+    } else if (const graph::Gather* const gather = map_.gather(array)) {
+      read_gathered(loop, *gather);
     } else if (op.reads_whole(array)) {
       loop.at = broadcast_input(op.inputs[array]);
     } else {
       read_window(loop, op.inputs[array], op.windows[array]);
     }
-    has_placed_ = has_placed_ || loop.is_placed;
+    has_rows_ = has_rows_ || loop.is_placed || loop.is_gathered;
     memory_.arrays[output_count() + i] = &loop.at;
   }
 }
@@ -301,7 +328,9 @@ void MapRun::take_share() {
     if (op.by_column) memory_.arrays[i]->restrict_to(last, columns);
   }
   for (int i = 0; i < input_count(); ++i) {
-    if (memory_.inputs[i].is_placed) memory_.inputs[i].placed.begin[0] -= rows.begin;
+    InputLoop& input = memory_.inputs[i];
+    if (input.is_placed) input.placed.begin[0] -= rows.begin;
+    if (input.is_gathered) input.gathered.indices += rows.begin * input.gathered.stride;
   }
 }
 
@@ -329,7 +358,7 @@ bool MapRun::lies_as_blocks(const Strided& array) const {
 
 /// Decides how many rows a block has, and what is read and written in place.
 void MapRun::find_blocks() {
-  if (!has_placed_) merge_axes(memory_.arrays, input_count() + output_count());
+  if (!has_rows_) merge_axes(memory_.arrays, input_count() + output_count());
   const int last = y().last();
   length_ = y().length[last];
   // Between whole rows there is nothing but padding.
@@ -352,9 +381,9 @@ void MapRun::find_blocks() {
   }
   for (int i = 0; i < input_count(); ++i) {
     InputLoop& input = memory_.inputs[i];
-    input.direct = is_direct(input.at);
+    input.direct = is_direct(input.at) && (!input.is_gathered || rows_ == 1);
     input.filled = 0;
-    input.repeats = !input.is_placed &&
+    input.repeats = !input.is_placed && !input.is_gathered &&
                     std::all_of(input.at.stride, input.at.stride + input.at.last(), [](int64_t s) { return s == 0; });
   }
 }
@@ -399,6 +428,16 @@ float* MapRun::row_at(const Strided& array) const {
   return at;
 }
 
+/// Where the current row of an input begins; null where it is gathered, and its index is out of range.
+const float* MapRun::row_of(const InputLoop& input) const {
+  const float* const row = row_at(input.at);
+  if (!input.is_gathered) return row;
+  const GatheredRows& from = input.gathered;
+  const float index = from.indices[index_[0] * from.stride];
+  const bool exists = index >= 0.0f && index < static_cast<float>(from.count);
+  return exists ? row + static_cast<int64_t>(index) * from.row : nullptr;
+}
+
 /// Goes to a row, as they are numbered in row-major order.
 void MapRun::find_row(int64_t row) {
   for (int k = y().last(); k-- > 0; row /= y().length[k]) index_[k] = row % y().length[k];
@@ -421,9 +460,9 @@ void MapRun::read_inputs(int64_t rows, int64_t first, int64_t columns) {
     MapRegister& to = reg(code_.inputs()[static_cast<size_t>(i)].reg);
     const int64_t step = input.at.stride[last];
     float* const buffer = block(buffer_of(code_.inputs()[static_cast<size_t>(i)].reg));
-    if (input.direct) {
-      to = {row_at(input.at) + first * step, 1};
-    } else if (!several && step == 0 && !input.is_placed) {
+    if (const float* const row = input.direct ? row_of(input) : nullptr) {
+      to = {const_cast<float*>(row) + first * step, 1};
+    } else if (!several && step == 0 && !input.is_placed && !input.is_gathered) {
       std::fill_n(buffer, kLineFloats, *row_at(input.at));
       to = {buffer, 0};
     } else {
@@ -474,8 +513,11 @@ void MapRun::copy_rows(const InputLoop& from, int64_t rows, int64_t first, int64
   for (int64_t r = 0; r < rows; ++r, to += row_, advance(1)) {
     if (from.is_placed) {
       copy_placed(from.placed, first, columns, to);
+    } else if (const float* const row = row_of(from)) {
+      copy_strided(thread_.kernels, row + first * step, step, to, columns);
     } else {
-      copy_strided(thread_.kernels, row_at(from.at) + first * step, step, to, columns);
+      const float none = std::numeric_limits<float>::quiet_NaN();
+      copy_strided(thread_.kernels, &none, 0, to, columns);
     }
   }
   std::copy_n(saved, y().last(), index_);

@@ -71,8 +71,13 @@ class BlockCode {
 /// A map of the graph, as steps run it.
 class MapBlocks {
  public:
-  MapBlocks(const graph::Map& op, int64_t max_rows);
+  MapBlocks(const graph::Map& op, const Scheduler& scheduler);
 
+  /// The operands of a step that runs the map: what it writes, and then what it reads. Where threads don't share the
+  /// rows of the map, its inputs have no loops.
+  std::vector<Operand> operands(const std::vector<Operand>& written, bool by_row) const;
+  /// The rows that an input of the map consists of; null where it is an array.
+  const graph::Gather* gather(size_t input) const { return gathers_[input]; }
   const graph::Map& operation() const { return op_; }
   const BlockCode& code() const { return code_; }
   /// 0, 1, 2, ...: the indices along the axes whose coordinates the map reads.
@@ -85,6 +90,7 @@ class MapBlocks {
  private:
   const graph::Map& op_;
   BlockCode code_;
+  std::vector<const graph::Gather*> gathers_;  // by input of the map
   std::vector<float> coordinates_;
 };
 
@@ -94,9 +100,17 @@ struct PlacedArray {
   int64_t begin[kMaxAxes], step[kMaxAxes];
 };
 
+/// The rows of an array that indices name: row i is at row indices[i stride] of x.
+struct GatheredRows {
+  const float* indices;
+  int64_t stride, count, row;  // of the indices; the rows of x, and the floats from one to the next
+};
+
 /// How an input is read in blocks of rows.
 struct InputLoop {
   Strided at;
+  bool is_gathered;  // the first axis of `at` stands still, and `gathered` says which rows are read
+  GatheredRows gathered;
   bool is_placed;  // `placed` is what is read; of `at` only the lengths count
   PlacedArray placed;
   bool direct;     // where it lies
@@ -147,6 +161,8 @@ class MapRun {
   float* block(int64_t i);
   int buffer_of(int i) const { return code_.buffers()[static_cast<size_t>(i)]; }
   Strided broadcast_input(const graph::Array& array) const;
+  void read_gathered(InputLoop& loop, const graph::Gather& gather) const;
+  const float* row_of(const InputLoop& input) const;
   void read_window(InputLoop& loop, const graph::Array& array, const graph::Window& window) const;
   Strided coordinates(int axis) const;
   void find_inputs();
@@ -172,7 +188,7 @@ class MapRun {
   const ThreadContext& thread_;
   MapMemory memory_;
   bool has_padding_ = false, has_whole_rows_ = false;  // whether there is padding behind the columns, and these are all
-  bool has_placed_ = false;                            // whether an input is placed among zeros
+  bool has_rows_ = false;                              // whether an input is placed among zeros, or gathered by rows
   int64_t ld_ = 0, columns_ = 0;                       // the distance of rows of y that have padding, and their columns
   int64_t length_ = 0;                                 // of the last axis
   int64_t block_ = 0;                                  // the most numbers of a block

@@ -179,9 +179,9 @@ ValueId Scheduler::step_scratch(int64_t floats) {
   return step_scratch_;
 }
 
-void Scheduler::leave_out(ValueId value, const graph::Operation& scheduled) {
-  schedule_.placements_[static_cast<size_t>(value)].in_scratch = false;
-  scheduled_.insert(&scheduled);
+const graph::Gather* Scheduler::gather(ValueId value) const {
+  const auto found = gathers_.find(value);
+  return found == gathers_.end() ? nullptr : found->second;
 }
 
 Split Scheduler::split_like(const graph::Operation& operation, ValueId value) const {

@@ -12,6 +12,10 @@
 #include "cpu/schedule.h"
 #include "cpu/thread_context.h"
 
+namespace engine::graph {
+struct Gather;
+}
+
 namespace engine::cpu {
 
 class ReadInputStep;  // cpu/operations/input_output.h
@@ -78,8 +82,13 @@ class Scheduler {
   bool place_in_argument(ValueId value, int argument);
   /// Lets the step that writes a value write it to the memory of a result. Returns false where it has to be copied.
   bool place_in_result(ValueId value, int result);
-  /// Says that a step has been added for an operation that is still to come, and that no step touches a value.
-  void leave_out(ValueId value, const graph::Operation& scheduled);
+  /// Says that no step touches a value.
+  void leave_out(ValueId value) { schedule_.placements_[static_cast<size_t>(value)].in_scratch = false; }
+  /// Says that a step has been added for an operation that is still to come.
+  void set_scheduled(const graph::Operation& operation) { scheduled_.insert(&operation); }
+  /// The rows that maps gather while they read them as `value`, which no step writes; null where it is an array.
+  const graph::Gather* gather(ValueId value) const;
+  void set_gather(ValueId value, const graph::Gather& gather) { gathers_[value] = &gather; }
   void set_sparse_scale(float scale) { schedule_.sparse_scale_ = scale; }
 
   // ---- How rows of the data set reach products -----------------------------------------------------------------
@@ -110,7 +119,8 @@ class Scheduler {
   std::vector<std::vector<const graph::Operation*>> readers_;  // by value of the graph
   std::vector<Division> divisions_;                            // by value
   std::unordered_set<const graph::Operation*> scheduled_;      // before it was their turn
-  ValueId packing_[2] = {kNoValue, kNoValue};                  // for up to kBlockRows rows, and for more
+  std::unordered_map<ValueId, const graph::Gather*> gathers_;
+  ValueId packing_[2] = {kNoValue, kNoValue};  // for up to kBlockRows rows, and for more
   ValueId step_scratch_ = kNoValue;
   std::unordered_map<ValueId, const ReadInputStep*> inputs_;
   std::unordered_map<ValueId, const RecordNonzerosStep*> recordings_;

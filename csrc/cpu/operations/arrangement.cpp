@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "cpu/strides.h"
+#include "graph/operations/map.h"
 
 namespace engine::cpu {
 namespace {
@@ -210,6 +211,35 @@ void schedule(Scheduler& scheduler, const Op& op) {
   step.may_be_tiled = step.split.shares(graph::kRows);
 }
 
+/// Whether the only reader is a map that may read the rows where they lie, as nothing changes them before.
+bool is_gathered_by_map(const Scheduler& scheduler, const graph::Gather& op) {
+  const graph::Value& value = scheduler.value(op.y.value);
+  const auto& readers = scheduler.readers(op.y.value);
+  const auto* const map = readers.size() == 1 ? dynamic_cast<const graph::Map*>(readers.front()) : nullptr;
+  if (!map || map->y().shape != op.y.shape || value.kind != graph::Value::Kind::kArray || !scheduler.one_team()) {
+    return false;
+  }
+  const bool has_rows = op.batch_axes == 0 && op.indices.shape.size() == 1 && op.x.shape.size() > 1;
+  if (!has_rows || scheduler.graph().is_output(op.y.value)) return false;
+  for (size_t i = 0; i < map->inputs.size(); ++i) {
+    const bool reads = map->inputs[i].value == op.y.value;
+    if (reads && (!map->reads_whole(i) || map->inputs[i].shape != op.y.shape)) return false;
+  }
+  const auto& operations = scheduler.graph().operations();
+  return std::none_of(operations.begin(), operations.end(), [&](const auto& operation) {
+    const auto operands = operation->operands();
+    return std::any_of(operands.begin(), operands.end(), [&](const Operand& each) {
+      return each.use == graph::Use::kUpdate && (each.value == op.x.value || each.value == op.indices.value);
+    });
+  });
+}
+
+void schedule_gather(Scheduler& scheduler, const graph::Gather& op) {
+  if (!is_gathered_by_map(scheduler, op)) return schedule<graph::Gather, gather>(scheduler, op);
+  scheduler.set_gather(op.y.value, op);
+  scheduler.leave_out(op.y.value);
+}
+
 void schedule_scatter(Scheduler& scheduler, const graph::ScatterAdd& op) {
   scheduler.add<SimpleStep<graph::ScatterAdd>>(op, split_array(scheduler, op, op.dx, op.rows), scatter_add);
 }
@@ -222,7 +252,7 @@ void add_arrangements(OperationRegistry& all) {
   all.add<graph::Slice>(schedule<graph::Slice, slice>);
   all.add<graph::PlaceSlice>(schedule<graph::PlaceSlice, place_slice>);
   all.add<graph::Join>(schedule<graph::Join, join>);
-  all.add<graph::Gather>(schedule<graph::Gather, gather>);
+  all.add<graph::Gather>(schedule_gather);
   all.add<graph::ScatterAdd>(schedule_scatter);
 }
 

@@ -9,8 +9,12 @@ namespace {
 
 class MapStep final : public Step {
  public:
-  MapStep(const graph::Map& operation, Split split, int64_t max_rows)
-      : Step(&operation, split), blocks_(operation, max_rows) {}
+  MapStep(const Scheduler& scheduler, const graph::Map& operation, Split split)
+      : Step(&operation, split), blocks_(operation, scheduler) {
+    const auto& loops = operation.loops;
+    operands =
+        blocks_.operands({loops.begin(), loops.begin() + static_cast<std::ptrdiff_t>(operation.outputs.size())}, true);
+  }
 
   int64_t scratch_floats() const { return blocks_.scratch_floats(); }
   void set_scratch(ValueId scratch) { scratch_ = scratch; }
@@ -49,7 +53,7 @@ bool keeps_zeros(const graph::Graph& graph, const graph::Map& op) {
 
 void schedule_map(Scheduler& scheduler, const graph::Map& op) {
   if (schedule_reduction_of(scheduler, op)) return;
-  auto& step = scheduler.add<MapStep>(op, split_map(scheduler, op), scheduler.max_rows());
+  auto& step = scheduler.add<MapStep>(scheduler, op, split_map(scheduler, op));
   step.may_be_tiled = step.split.shares(graph::kRows);
   step.set_scratch(scheduler.step_scratch(step.scratch_floats()));
   if (keeps_zeros(scheduler.graph(), op) && scheduler.is_augmented(op.inputs[0].value)) {

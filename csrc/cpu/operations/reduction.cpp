@@ -385,7 +385,7 @@ constexpr int64_t kPiecesAtOnce = 4, kAtOnce = kPiecesAtOnce * kReducedRun;
 class ReduceMapStep : public Step {
  public:
   ReduceMapStep(Scheduler& scheduler, const graph::Reduce& op, const graph::Map& map, Split split)
-      : Step(&op, split), own_(op), map_(map, scheduler.max_rows()) {
+      : Step(&op, split), own_(op), map_(map, scheduler) {
     scratch_ = scheduler.step_scratch(kAtOnce + kLineFloats + map_.scratch_floats());
   }
 
@@ -399,15 +399,7 @@ class ReduceMapStep : public Step {
  protected:
   virtual void reduce(const ThreadContext& thread, MapRun& map, float* buffer) const = 0;
 
-  /// Sets the operands: what is written, and the inputs of the map, which have no loops where threads don't share the
-  /// rows of the map.
-  void set_operands(const Operand& written, bool by_row) {
-    const auto& loops = map_.operation().loops;
-    operands = {written};
-    for (auto input = loops.begin() + 1; input < loops.end(); ++input) {
-      operands.push_back(by_row ? *input : graph::reads(input->value, kWhole, kWhole));
-    }
-  }
+  void set_operands(const Operand& written, bool by_row) { operands = map_.operands({written}, by_row); }
 
   /// results[i] = piece first + i of the run of n numbers that begins with number `begin` of the map
   void reduce_pieces(const ThreadContext& thread, MapRun& map, float* buffer, int64_t begin, int64_t n, int64_t first,
@@ -542,7 +534,7 @@ const graph::Reduce* reduction_of(const Scheduler& scheduler, const graph::Map& 
   const auto* const op = dynamic_cast<const graph::Reduce*>(readers.front());
   const bool fits = op && !gives_index(op->kind) && op->x.shape == map.y().shape && lies_alone(op->y.value) &&
                     graph::element_count(op->x.shape, 1) > 0;
-  return fits && MapBlocks(map, scheduler.max_rows()).computes_result() ? op : nullptr;
+  return fits && MapBlocks(map, scheduler).computes_result() ? op : nullptr;
 }
 
 /// Whether the reduced axes are the first ones, or the last ones.
@@ -727,7 +719,8 @@ bool schedule_reduction_of(Scheduler& scheduler, const graph::Map& map) {
   } else {
     return false;
   }
-  scheduler.leave_out(map.y().value, *op);
+  scheduler.leave_out(map.y().value);
+  scheduler.set_scheduled(*op);
   return true;
 }
 
