@@ -188,9 +188,37 @@ class LastChanges {
   std::vector<int> last_;
 };
 
+/// About how many cycles a core takes for a vector of numbers to store it and to read it again, once it has left the
+/// caches near the core.
+constexpr int kCyclesOfStoring = 10;
+/// Cycles of a division or a square root of a vector; other arithmetic takes one.
+constexpr int kCyclesOfDivision = 8;
+
+/// Whether some results of a code take less time than to store them and to read them again.
+bool is_quick(const MapCode& code) {
+  int cycles = 0;
+  for (const MapInstruction& each : code.instructions) {
+    if (operand_count(each.op) == 0) continue;
+    if (is_function(each.op) || each.op == MapOp::kRemainder) return false;
+    cycles += each.op == MapOp::kDivide || each.op == MapOp::kSqrt ? kCyclesOfDivision : 1;
+  }
+  return cycles <= kCyclesOfStoring;
+}
+
+/// Whether a reduction alone reads the only output of a map, which is quick: then it need not be stored.
+bool is_quickly_reduced(const Graph& graph, const Uses& uses, const Map& map) {
+  const ValueId y = map.y().value;
+  if (map.outputs.size() != 1 || uses.reader_count(y) != 1 || graph.is_output(y) || !is_quick(map.code)) return false;
+  return dynamic_cast<const Reduce*>(graph.operations()[static_cast<size_t>(uses.last_reader(y))].get()) != nullptr;
+}
+
 /// Makes the outputs of `second` further outputs of `first`, if they read the same arrays and share calculations.
-bool merge(const Graph& graph, Map& first, const Map& second) {
+bool merge(const Graph& graph, const Uses& uses, Map& first, const Map& second) {
   if (!lie_alike(graph, first.y(), second.y())) return false;
+  if (graph.mode() == Mode::kFunction &&
+      (is_quickly_reduced(graph, uses, first) || is_quickly_reduced(graph, uses, second))) {
+    return false;
+  }
   const Joined joined(first, second, kNoValue);
   if (joined.inputs.size() > first.inputs.size() || !joined.is_small()) return false;
   std::vector<int> results = places_of(first.results, joined.of_first);
@@ -217,6 +245,7 @@ void merge_maps(Graph& graph) {
   const auto& operations = graph.operations();
   std::vector<bool> merged(operations.size());
   std::unordered_map<ValueId, std::vector<int>> readers;  // the maps that read a value
+  const Uses uses(graph);
   LastChanges changes(graph);
   for (size_t i = 0; i < operations.size(); ++i) {
     changes.pass(*operations[i], static_cast<int>(i));
@@ -226,7 +255,7 @@ void merge_maps(Graph& graph) {
     for (const Array& input : second->inputs) changed = std::max(changed, changes.of(input.value));
     for (const int candidate : readers[second->inputs.front().value]) {
       auto& first = static_cast<Map&>(*operations[static_cast<size_t>(candidate)]);
-      merged[i] = candidate > changed && merge(graph, first, *second);
+      merged[i] = candidate > changed && merge(graph, uses, first, *second);
       if (merged[i]) break;
     }
     if (merged[i]) continue;
@@ -239,23 +268,6 @@ void merge_maps(Graph& graph) {
 }
 
 namespace {
-
-/// About how many cycles a core takes for a vector of numbers to store it and to read it again, once it has left the
-/// caches near the core.
-constexpr int kCyclesOfStoring = 10;
-/// Cycles of a division or a square root of a vector; other arithmetic takes one.
-constexpr int kCyclesOfDivision = 4;
-
-/// Whether some results of a code take less time than to store them and to read them again.
-bool is_quick(const MapCode& code) {
-  int cycles = 0;
-  for (const MapInstruction& each : code.instructions) {
-    if (operand_count(each.op) == 0) continue;
-    if (is_function(each.op) || each.op == MapOp::kRemainder) return false;
-    cycles += each.op == MapOp::kDivide || each.op == MapOp::kSqrt ? kCyclesOfDivision : 1;
-  }
-  return cycles <= kCyclesOfStoring;
-}
 
 /// Computes maps anew where their outputs are read, if that is quicker.
 class Recomputing {

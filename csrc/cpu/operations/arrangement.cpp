@@ -211,20 +211,27 @@ void schedule(Scheduler& scheduler, const Op& op) {
   step.may_be_tiled = step.split.shares(graph::kRows);
 }
 
-/// Whether the only reader is a map that may read the rows where they lie, as nothing changes them before.
-bool is_gathered_by_map(const Scheduler& scheduler, const graph::Gather& op) {
-  const graph::Value& value = scheduler.value(op.y.value);
-  const auto& readers = scheduler.readers(op.y.value);
-  const auto* const map = readers.size() == 1 ? dynamic_cast<const graph::Map*>(readers.front()) : nullptr;
-  if (!map || map->y().shape != op.y.shape || value.kind != graph::Value::Kind::kArray || !scheduler.one_team()) {
-    return false;
-  }
-  const bool has_rows = op.batch_axes == 0 && op.indices.shape.size() == 1 && op.x.shape.size() > 1;
-  if (!has_rows || scheduler.graph().is_output(op.y.value)) return false;
+/// Whether a map may read the rows of a gather where they lie.
+bool may_gather(const graph::Operation* reader, const graph::Gather& op) {
+  const auto* const map = dynamic_cast<const graph::Map*>(reader);
+  if (!map || map->y().shape != op.y.shape) return false;
   for (size_t i = 0; i < map->inputs.size(); ++i) {
     const bool reads = map->inputs[i].value == op.y.value;
     if (reads && (!map->reads_whole(i) || map->inputs[i].shape != op.y.shape)) return false;
   }
+  return true;
+}
+
+/// Whether all readers may do so, as nothing changes the rows before.
+bool is_gathered_by_maps(const Scheduler& scheduler, const graph::Gather& op) {
+  const auto& readers = scheduler.readers(op.y.value);
+  const bool has_rows = op.batch_axes == 0 && op.indices.shape.size() == 1 && op.x.shape.size() > 1;
+  const bool is_alone =
+      scheduler.value(op.y.value).kind == graph::Value::Kind::kArray && !scheduler.graph().is_output(op.y.value);
+  const bool fits = scheduler.one_team() && has_rows && is_alone && !readers.empty() &&
+                    std::all_of(readers.begin(), readers.end(),
+                                [&](const graph::Operation* reader) { return may_gather(reader, op); });
+  if (!fits) return false;
   const auto& operations = scheduler.graph().operations();
   return std::none_of(operations.begin(), operations.end(), [&](const auto& operation) {
     const auto operands = operation->operands();
@@ -235,7 +242,7 @@ bool is_gathered_by_map(const Scheduler& scheduler, const graph::Gather& op) {
 }
 
 void schedule_gather(Scheduler& scheduler, const graph::Gather& op) {
-  if (!is_gathered_by_map(scheduler, op)) return schedule<graph::Gather, gather>(scheduler, op);
+  if (!is_gathered_by_maps(scheduler, op)) return schedule<graph::Gather, gather>(scheduler, op);
   scheduler.set_gather(op.y.value, op);
   scheduler.leave_out(op.y.value);
 }
