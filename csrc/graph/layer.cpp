@@ -75,6 +75,7 @@ constexpr Kind kLayerKinds[] = {
     {"slice", read_slice, kOfArrays},
     {"join", read_join, kOfArrays},
     {"gather", read_gather, kOfArrays},
+    {"scatter", read_scatter, kOfArrays},
     {"contraction", read_contraction, kOfArrays},
     {"stop_gradient", read_stop_gradient, kOfArrays},
     {"custom_gradient", read_custom_gradient},

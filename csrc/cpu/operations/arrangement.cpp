@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "cpu/strides.h"
+#include "formulas/reductions.h"
 #include "graph/operations/map.h"
 
 namespace engine::cpu {
@@ -168,9 +169,9 @@ void gather(const graph::Gather& op, const ThreadContext& thread) {
   });
 }
 
-void add_elements(const KernelTable& kernels, const Strided& from, const Strided& to) {
+void combine_elements(const KernelTable& kernels, Reduction kind, const Strided& from, const Strided& to) {
   if (is_contiguous(from) && is_contiguous(to)) {
-    return kernels.combine_rows[index(Reduction::kSum)]({from.data, 0, 1, to.length[0], to.data});
+    return kernels.combine_rows[index(kind)]({from.data, 0, 1, to.length[0], to.data});
   }
   Strided x = from, y = to;
   merge_axes(x, y);
@@ -179,27 +180,29 @@ void add_elements(const KernelTable& kernels, const Strided& from, const Strided
     float* const out = walk.data(0);
     const float* const in = walk.data(1);
     const int64_t step_in = x.stride[last], step_out = y.stride[last];
-    for (int64_t i = 0; i < y.length[last]; ++i) out[i * step_out] += in[i * step_in];
+    for (int64_t i = 0; i < y.length[last]; ++i) {
+      out[i * step_out] = formulas::combine(kind, out[i * step_out], in[i * step_in]);
+    }
   }
 }
 
-/// Threads share the first axis of dx. If that is the one with the indices, each thread reads all of them, since two
-/// may be equal, and adds the rows of its own part.
-void scatter_add(const graph::ScatterAdd& op, const ThreadContext& thread) {
-  const Range own = own_rows(thread, op.dx, op.rows);
-  IndexedRows all(op.dx, op.indices, op.dy, op.batch_axes, thread);
+/// Threads share the first axis of y. If that is the one with the indices, each thread reads all of them, since two
+/// may be equal, and changes the rows of its own part.
+void scatter(const graph::Scatter& op, const ThreadContext& thread) {
+  const Range own = own_rows(thread, op.y, op.rows);
+  IndexedRows all(op.y, op.indices, op.x, op.batch_axes, thread);
   Strided own_table = all.table;
   own_table.restrict_to(0, own);
   if (own_table.is_empty()) return;
-  fill_elements(thread.kernels, own_table, 0.0f);
+  fill_elements(thread.kernels, own_table, op.initial);
   if (op.batch_axes > 0) {
     all.table = own_table;
     all.indices.restrict_to(0, own);
     all.rows.restrict_to(0, own);
   }
   if (all.rows.is_empty()) return;
-  all.each(op.batch_axes > 0 ? Range{0, all.count} : own, [&](const Strided& dy, const Strided& dx) {
-    if (dx.data) add_elements(thread.kernels, dy, dx);
+  all.each(op.batch_axes > 0 ? Range{0, all.count} : own, [&](const Strided& x, const Strided& y) {
+    if (y.data) combine_elements(thread.kernels, op.kind, x, y);
   });
 }
 
@@ -247,10 +250,6 @@ void schedule_gather(Scheduler& scheduler, const graph::Gather& op) {
   scheduler.leave_out(op.y.value);
 }
 
-void schedule_scatter(Scheduler& scheduler, const graph::ScatterAdd& op) {
-  scheduler.add<SimpleStep<graph::ScatterAdd>>(op, split_array(scheduler, op, op.dx, op.rows), scatter_add);
-}
-
 }  // namespace
 
 void add_arrangements(OperationRegistry& all) {
@@ -260,7 +259,9 @@ void add_arrangements(OperationRegistry& all) {
   all.add<graph::PlaceSlice>(schedule<graph::PlaceSlice, place_slice>);
   all.add<graph::Join>(schedule<graph::Join, join>);
   all.add<graph::Gather>(schedule_gather);
-  all.add<graph::ScatterAdd>(schedule_scatter);
+  all.add<graph::Scatter>(scatter, [](const Scheduler& scheduler, const graph::Scatter& op) {
+    return split_array(scheduler, op, op.y, op.rows);
+  });
 }
 
 }  // namespace engine::cpu

@@ -1,6 +1,7 @@
 // Operations that move the numbers of arrays: each copies a part of one array to a part of another.
 #include "cuda/arrays.h"
 #include "cuda/elements.h"
+#include "formulas/reductions.h"
 #include "graph/operations/arrangement.h"
 
 namespace engine::cuda {
@@ -145,13 +146,14 @@ void schedule_gather(Schedule& schedule, const graph::Gather& op) {
   });
 }
 
-/// The rows are added to the table, which begins as zeros, in the order of the indices. The entries of a table are
-/// divided into ranges: a thread walks over all indices for one column of one range, so that no two threads add to the
-/// same number.
-struct ScatterAdd {
+/// The rows are combined with the table, which holds the initial number, in the order of the indices. The entries of a
+/// table are divided into ranges: a thread walks over all indices for one column of one range, so that no two threads
+/// add to the same number.
+struct Scatter {
   static constexpr int64_t kSharedBytes = 0;
 
   IndexedRows all;
+  Reduction kind;
   int64_t threads;  // about so many
 
   __device__ void operator()(const Batch& batch) const {
@@ -168,20 +170,27 @@ struct ScatterAdd {
         if (!(index >= 0.0f && index < static_cast<float>(n.count))) continue;
         const auto entry = static_cast<int64_t>(index);
         if (entry < begin || entry >= begin + entries) continue;
-        float& sum = column[entry * n.row];
-        sum = sum + all.rows.data[at * n.row + r];
+        float& number = column[entry * n.row];
+        number = formulas::combine(kind, number, all.rows.data[at * n.row + r]);
       }
     });
   }
 };
 
-void schedule_scatter_add(Schedule& schedule, const graph::ScatterAdd& op) {
+struct SetToNumber {
+  float* y;
+  float number;
+  __device__ void operator()(int64_t i, const Batch&) const { y[i] = number; }
+};
+
+void schedule_scatter(Schedule& schedule, const graph::Scatter& op) {
   schedule.add(op, [&op](const RunMemory& memory) {
-    return for_array_elements(memory, op.dx, SetToZero{memory.scratch(op.dx.value)});
+    return for_array_elements(memory, op.y, SetToNumber{memory.scratch(op.y.value), op.initial});
   });
   schedule.add(op, [&op](const RunMemory& memory) {
     const int64_t threads = memory.schedule.multiprocessors() * kThreads;
-    return for_array(memory, op.dx, ScatterAdd{indexed_rows(memory, op.dx, op.indices, op.dy, op.batch_axes), threads});
+    const IndexedRows all = indexed_rows(memory, op.y, op.indices, op.x, op.batch_axes);
+    return for_array(memory, op.y, Scatter{all, op.kind, threads});
   });
 }
 
@@ -194,7 +203,7 @@ void add_arrangements(OperationRegistry& all) {
   all.add<graph::PlaceSlice>(schedule_place_slice);
   all.add<graph::Join>(schedule_join);
   all.add<graph::Gather>(schedule_gather);
-  all.add<graph::ScatterAdd>(schedule_scatter_add);
+  all.add<graph::Scatter>(schedule_scatter);
 }
 
 }  // namespace engine::cuda

@@ -259,15 +259,26 @@ Loop shared_rows(const Graph& graph, int batch_axes, const Array& from, const Ar
 
 }  // namespace
 
-Array add_scatter(Graph& graph, const Array& dy, const Array& indices, int batch_axes, const Shape& shape) {
-  const Array read = with_strides(graph, dy), dx = add_array(graph, shape);
-  auto& scatter = graph.add<ScatterAdd>();
-  scatter.dy = read;
-  scatter.indices = indices;
-  scatter.dx = dx;
+namespace {
+
+Array add_scatter(Graph& graph, Reduction kind, float initial, const Array& x, const Array& indices, int batch_axes,
+                  const Shape& shape) {
+  const Array read = with_strides(graph, x), at = with_strides(graph, indices), y = add_array(graph, shape);
+  auto& scatter = graph.add<Scatter>();
+  scatter.x = read;
+  scatter.indices = at;
+  scatter.y = y;
+  scatter.kind = kind;
+  scatter.initial = initial;
   scatter.batch_axes = batch_axes;
-  scatter.rows = shared_rows(graph, batch_axes, read, indices, dx);
-  return dx;
+  scatter.rows = shared_rows(graph, batch_axes, read, at, y);
+  return y;
+}
+
+}  // namespace
+
+Array add_scatter(Graph& graph, const Array& x, const Array& indices, int batch_axes, const Shape& shape) {
+  return add_scatter(graph, Reduction::kSum, 0.0f, x, indices, batch_axes, shape);
 }
 
 Array add_gather(Graph& graph, const Array& x, const Array& indices, int batch_axes, const Shape& shape) {
@@ -291,14 +302,17 @@ void Gather::differentiate(Differentiation& gradients) const {
   gradients.contribute(x, add_scatter(gradients.graph(), {dy, y.shape}, indices, batch_axes, x.shape));
 }
 
-std::vector<Operand> ScatterAdd::operands() const {
-  return {writes(dx.value, rows, kWhole), reads(dy.value, rows, kWhole), reads(indices.value, rows, kWhole)};
+std::vector<Operand> Scatter::operands() const {
+  return {writes(y.value, rows, kWhole), reads(x.value, rows, kWhole), reads(indices.value, rows, kWhole)};
 }
 
-void ScatterAdd::differentiate(Differentiation& gradients) const {
-  const ValueId ddx = gradients.gradient_of(dx.value);
-  if (ddx == kNoValue || !gradients.wants(dy.value)) return;
-  gradients.contribute(dy, add_gather(gradients.graph(), {ddx, dx.shape}, indices, batch_axes, dy.shape));
+std::string Scatter::attributes() const { return kReductionNames[static_cast<size_t>(kind)]; }
+
+void Scatter::differentiate(Differentiation& gradients) const {
+  if (kind != Reduction::kSum) return gradients.require_no_gradient(*this);
+  const ValueId dy = gradients.gradient_of(y.value);
+  if (dy == kNoValue || !gradients.wants(x.value)) return;
+  gradients.contribute(x, add_gather(gradients.graph(), {dy, y.shape}, indices, batch_axes, x.shape));
 }
 
 // ---- Layers ------------------------------------------------------------------------------------------------------
@@ -419,6 +433,29 @@ struct GatherLayer final : ArrayLayer {
   bool keeps_rows(size_t input) const override { return batch_axes > 0 || input == 1; }
 };
 
+struct ScatterLayer final : ArrayLayer {
+  Reduction kind = Reduction::kSum;
+  float initial = 0.0f;
+  int batch_axes = 0;
+
+  void check() const override {
+    require_inputs(2);
+    const Shape &x = input_shapes[0], &indices = input_shapes[1];
+    const auto batch = static_cast<size_t>(batch_axes);
+    require(kind == Reduction::kSum || kind == Reduction::kMaximum, "a scatter adds numbers or keeps the largest");
+    require(batch_axes >= 0 && batch < shape.size() && batch <= indices.size() &&
+                std::equal(shape.begin(), shape.begin() + batch_axes, indices.begin()),
+            "the indices of a scatter and its output begin with the same batch axes");
+    Shape expected = indices;
+    expected.insert(expected.end(), shape.begin() + batch_axes + 1, shape.end());
+    require(x == expected, "a scatter replaces the axes of the indices after the batch axes by one axis of its output");
+  }
+  Array build_array(Builder& builder, const std::vector<Array>& inputs) const override {
+    return add_scatter(builder.graph(), kind, initial, inputs[0], inputs[1], batch_axes, shape);
+  }
+  bool keeps_rows(size_t) const override { return batch_axes > 0; }
+};
+
 }  // namespace
 
 std::shared_ptr<Layer> read_reshape(const Attributes& attributes) {
@@ -461,6 +498,15 @@ std::shared_ptr<Layer> read_join(const Attributes& attributes) {
   auto layer = std::make_shared<JoinLayer>();
   layer->read_shapes(attributes);
   layer->axis = layer->read_axis(attributes);
+  return layer;
+}
+
+std::shared_ptr<Layer> read_scatter(const Attributes& attributes) {
+  auto layer = std::make_shared<ScatterLayer>();
+  layer->read_shapes(attributes);
+  layer->kind = attributes.choice<Reduction>("reduction", kReductionNames);
+  layer->initial = attributes.single("initial");
+  layer->batch_axes = static_cast<int>(attributes.integer("batch_axes", 0));
   return layer;
 }
 

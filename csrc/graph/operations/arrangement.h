@@ -3,6 +3,7 @@
 #include <memory>
 #include <vector>
 
+#include "formulas/kinds.h"
 #include "graph/array_layer.h"
 #include "graph/operation.h"
 
@@ -91,23 +92,26 @@ struct Gather final : Operation {
   void differentiate(Differentiation& gradients) const override;
 };
 
-/// dx = 0, then dx[b..., indices[b..., i...], r...] += dy[b..., i..., r...], in the order of the indices. Indices that
-/// are out of range are left out.
-struct ScatterAdd final : Operation {
-  Array dy, indices, dx;
+/// y = initial, then each x[b..., i..., r...] is added to y[b..., indices[b..., i...], r...], or the larger of both
+/// stays there, in the order of the indices. Indices that are out of range are left out.
+struct Scatter final : Operation {
+  Array x, indices, y;
+  Reduction kind = Reduction::kSum;  // or kMaximum
+  float initial = 0.0f;
   int batch_axes = 0;
   Loop rows = kWhole;  // the loop over the first axes, where threads may share them
 
-  const char* name() const override { return "scatter_add"; }
+  const char* name() const override { return "scatter"; }
   std::vector<Operand> operands() const override;
+  std::string attributes() const override;
   void differentiate(Differentiation& gradients) const override;
 };
 
 /// Appends a `Gather`, and returns its output, which has the shape `shape`.
 Array add_gather(Graph& graph, const Array& x, const Array& indices, int batch_axes, const Shape& shape);
 
-/// Appends a `ScatterAdd`, and returns its output, which has the shape `shape`.
-Array add_scatter(Graph& graph, const Array& dy, const Array& indices, int batch_axes, const Shape& shape);
+/// Appends a `Scatter` of sums, which begin as 0, and returns its output, which has the shape `shape`.
+Array add_scatter(Graph& graph, const Array& x, const Array& indices, int batch_axes, const Shape& shape);
 
 /// Appends a `Transpose` or a `Join` that writes `y`, a new value.
 void add_transpose_to(Graph& graph, const Array& y, const Array& x, const std::vector<int>& axes);
@@ -126,5 +130,6 @@ std::shared_ptr<Layer> read_transpose(const Attributes& attributes);
 std::shared_ptr<Layer> read_slice(const Attributes& attributes);
 std::shared_ptr<Layer> read_join(const Attributes& attributes);
 std::shared_ptr<Layer> read_gather(const Attributes& attributes);
+std::shared_ptr<Layer> read_scatter(const Attributes& attributes);
 
 }  // namespace engine::graph

@@ -27,6 +27,7 @@ from engine._tracing.primitives import (
     gather,
     join,
     part,
+    scatter,
     slice_,
     two_axes,
 )
@@ -34,7 +35,6 @@ from engine._tracing.primitives import broadcast as broadcast_shapes
 from engine._tracing.primitives import broadcast_to as spread
 from engine._tracing.primitives import reshape as reshaped
 from engine._tracing.primitives import transpose as turned
-from engine._tracing.products import tensordot
 from engine._tracing.reductions import argmax, array_of, max_, min_, prod, sum_
 from engine._tracing.symbolic import BatchLength, extent_of, lengths, symbolics_in
 from engine._tracing.trace import Trace, TracedArray, as_traced, trace_of
@@ -911,14 +911,18 @@ def multi_hot(  # Keras' signature
     return max_(one_hot(array, count, axis, dtype, sparse), 1 if array.ndim > 1 else 0)
 
 
+def _segments_of(num_segments: Any) -> int:
+    if num_segments is None:
+        msg = "`num_segments` must be given in a traced function, where the largest number is not known"
+        raise ValueError(msg)
+    return int(num_segments)
+
+
 def _memberships(segment_ids: Any, num_segments: Any, trace: Trace) -> TracedArray:
     if num_segments is None and trace.only_shapes:
         ids = as_traced(segment_ids, trace)
         return full(trace, (*ids.extents, UNKNOWN), 0.0, "float32")
-    if num_segments is None:
-        msg = "`num_segments` must be given in a traced function, where the largest number is not known"
-        raise ValueError(msg)
-    return one_hot(as_traced(segment_ids, trace), int(num_segments))
+    return one_hot(as_traced(segment_ids, trace), _segments_of(num_segments))
 
 
 @records("segment_sum")
@@ -929,7 +933,10 @@ def segment_sum(
     del sorted
     trace = trace_of(data, segment_ids)
     rows = as_traced(data, trace)
-    return tensordot(_memberships(segment_ids, num_segments, trace), rows, [[0], [0]]).as_dtype(rows.dtype)
+    ids = as_traced(segment_ids, trace)
+    if num_segments is None and trace.only_shapes:
+        return full(trace, (UNKNOWN, *rows.extents[1:]), 0.0, rows.dtype)
+    return scatter(rows, ids, extent_of(_segments_of(num_segments)))
 
 
 def _segments(data: Any, segment_ids: Any, num_segments: Any, reduction: Any, nothing: float) -> TracedArray:

@@ -322,6 +322,13 @@ class _Rules:
             reads, axes = (self.spread(x, x_shape).array, self.spread(indices, places).array), axes + 1
         return self._trace.add("gather", reads, (self._count, *shape), dtype, batch_axes=axes)
 
+    def _scatter(
+        self, inputs: Any, shapes: Any, shape: Extents, dtype: str, fields: Mapping[str, Any]
+    ) -> TracedArray:
+        rows, indices = (self.spread(each, own).array for each, own in zip(inputs, shapes, strict=True))
+        changed = dict(fields) | {"batch_axes": fields["batch_axes"] + 1}
+        return self._trace.add("scatter", (rows, indices), (self._count, *shape), dtype, **changed)
+
     def _contraction(
         self, inputs: Any, shapes: Any, shape: Extents, dtype: str, fields: Mapping[str, Any]
     ) -> TracedArray:
@@ -446,6 +453,6 @@ def _with_axis_in_front(kind: str, fields: Mapping[str, Any]) -> dict[str, Any]:
 
 # The kinds of nodes that have a rule. Those that are not listed here read layers or change weights.
 _BATCHED_KINDS = frozenset((
-    "map", "random", "reduce", "cumulative_sum", "reshape", "transpose", "slice", "join", "gather", "contraction",
+    "map", "random", "reduce", "cumulative_sum", "reshape", "transpose", "slice", "join", "gather", "scatter", "contraction",
     "stop_gradient", "choose", "gradients", "gradient", "host", "custom_gradient",
 ))  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from engine._tracing.primitives import (
     float_dtype,
     reshape,
 )
+from engine._tracing.primitives import scatter as scattered
 from engine._tracing.reductions import any_, array_of, max_, min_, prod, sum_
 from engine._tracing.symbolic import length, lengths
 from engine._tracing.trace import TracedArray, as_traced, trace_of
@@ -209,10 +210,22 @@ def _flat_places(indices: TracedArray, shape: Sequence[Extent]) -> TracedArray:
     return flat  # type: ignore[no-any-return] # there is an axis
 
 
-def _rows_to_change(
-    shape: Sequence[Extent], indices: Any, updates: Any
-) -> tuple[TracedArray, TracedArray, tuple[Extent, ...]]:
-    """Returns which rows are to be changed by each update (rows, n), the updates (n, ...), and the shape with axes as rows."""
+class _Changes(NamedTuple):
+    """Changes of rows of an array, whose first axes are one."""
+
+    rows: TracedArray  # the row (n,) that each update changes; -1 for none
+    updates: TracedArray  # (n, ...)
+    shape: tuple[Extent, ...]  # of the array
+
+    def hits(self) -> TracedArray:
+        """Returns which rows are to be changed by each update, (rows, n)."""
+        numbers = coordinate(self.rows.trace, (self.shape[0], ONE), 0)
+        return elementwise(
+            lambda row, index: row.equals(index), numbers, expand_dims(self.rows, 0), dtype="float32"
+        )
+
+
+def _changes_of(shape: Sequence[Extent], indices: Any, updates: Any) -> _Changes:
     places, values = _pair(indices, updates)
     depth = places.extents[-1].static
     rows = None if depth is None else joint_length(shape[:depth])
@@ -225,9 +238,7 @@ def _rows_to_change(
     flat = _flat_places(reshape(places, (-1, depth)), shape[:depth])
     rest = tuple(shape[depth:])
     parts = reshape(broadcast_to(values, (*places.extents[:-1], *rest)), (Extent(-1), *rest))
-    numbers = coordinate(flat.trace, (rows, ONE), 0)
-    hits = elementwise(lambda row, index: row.equals(index), numbers, expand_dims(flat, 0), dtype="float32")
-    return hits, parts, (rows, *rest)
+    return _Changes(flat, parts, (rows, *rest))
 
 
 def _combined(hits: TracedArray, parts: TracedArray, reduction: Any, nothing: float) -> TracedArray:
@@ -243,41 +254,43 @@ def _combined(hits: TracedArray, parts: TracedArray, reduction: Any, nothing: fl
 def scatter(indices: Any, values: Any, shape: Sequence[int]) -> TracedArray:
     """Zeros with values added at places."""
     extents = lengths(shape)
-    hits, parts, _ = _rows_to_change(extents, indices, values)
-    return _combined(hits, parts, sum_, 0.0).as_dtype(parts.dtype).reshaped(extents)
+    changes = _changes_of(extents, indices, values)
+    return scattered(changes.updates, changes.rows, changes.shape[0]).reshaped(extents)
 
 
 @records("scatter_update")
 def scatter_update(inputs: Any, indices: Any, updates: Any, reduction: str | None = None) -> TracedArray:
     """The array with updates at places: instead of its numbers, or combined with them."""
     name = reduction.lower() if isinstance(reduction, str) else reduction
-    if name is not None and name not in _CHANGES:
-        msg = f"`reduction` must be None or one of {', '.join(_CHANGES)}, got {reduction!r}"
+    if name is not None and name != "add" and name not in _CHANGES:
+        msg = f"`reduction` must be None or one of add, {', '.join(_CHANGES)}, got {reduction!r}"
         raise ValueError(msg)
     trace = trace_of(inputs, indices, updates)
     array = as_traced(inputs, trace)
-    hits, parts, shape = _rows_to_change(array.extents, as_traced(indices, trace), as_traced(updates, trace))
-    rows = array.reshaped(shape)
+    changes = _changes_of(array.extents, as_traced(indices, trace), as_traced(updates, trace))
+    rows = array.reshaped(changes.shape)
     if name is None:
-        return _replaced(rows, hits, parts).reshaped(array.extents)
+        return _replaced(rows, changes).reshaped(array.extents)
+    if name == "add":
+        sums = scattered(changes.updates, changes.rows, changes.shape[0])
+        return elementwise(lambda a, b: a + b, rows, sums, dtype=array.dtype).reshaped(array.extents)
     combined, nothing, formula = _CHANGES[name]
-    changes = _combined(hits, parts, combined, nothing)
-    return elementwise(formula, rows, changes, dtype=array.dtype).reshaped(array.extents)
+    changed = _combined(changes.hits(), changes.updates, combined, nothing)
+    return elementwise(formula, rows, changed, dtype=array.dtype).reshaped(array.extents)
 
 
 _CHANGES: dict[str, tuple[Any, float, Any]] = {
-    "add": (sum_, 0.0, lambda a, b: a + b),
     "mul": (prod, 1.0, lambda a, b: a * b),
     "max": (max_, -math.inf, lambda a, b: a.of("maximum", b)),
     "min": (min_, math.inf, lambda a, b: a.of("minimum", b)),
 }
 
 
-def _replaced(rows: TracedArray, hits: TracedArray, parts: TracedArray) -> TracedArray:
+def _replaced(rows: TracedArray, changes: _Changes) -> TracedArray:
     """Returns rows with the last update of each in its place."""
-    numbers = coordinate(hits.trace, hits.extents, 1)
-    last = max_(elementwise(lambda hit, i: hit.choose(i, -1.0), hits, numbers, dtype="float32"), 1)
-    chosen = take(parts, elementwise(lambda i: i.of("maximum", 0.0), last, dtype="int32"), 0)
+    numbers = coordinate(rows.trace, changes.rows.extents, 0)
+    last = scattered(numbers, changes.rows, changes.shape[0], "max", -1.0)
+    chosen = take(changes.updates, elementwise(lambda i: i.of("maximum", 0.0), last, dtype="int32"), 0)
     wide = last.reshaped((*last.extents, *[ONE] * (rows.ndim - 1)))
     return elementwise(lambda i, new, old: (i < 0.0).choose(old, new), wide, chosen, rows, dtype=rows.dtype)
 

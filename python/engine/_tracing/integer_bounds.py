@@ -29,7 +29,7 @@ _TRIED = (*((2**bits, measures) for measures in (False, True) for bits in (12, 8
 
 
 # Kinds of nodes, and of reductions, whose results may be larger than what they read.
-_GROWING = frozenset(("map", "sum", "prod", "cumulative_sum", "contraction", "host"))
+_GROWING = frozenset(("map", "sum", "prod", "cumulative_sum", "contraction", "scatter", "host"))
 _Ranges = Mapping[int, tuple[int, int]]
 """The least and the largest integer of arguments, by their numbers."""
 
@@ -347,6 +347,14 @@ def _of_sort(step: _Step, inputs: Sequence[Numbers]) -> Numbers:
     return integers_between(0.0, max(step.shape[-1] - 1.0, 0.0))
 
 
+def _of_scatter(step: _Step, inputs: Sequence[Numbers]) -> Numbers:
+    rows, _ = inputs
+    if step.fields["reduction"] == "sum":
+        return _total(step, rows, math.prod(step.input_shapes[1]))
+    initial = step.fields["initial"]
+    return _either(rows, Numbers(initial, initial))
+
+
 def _of_join(step: _Step, inputs: Sequence[Numbers]) -> Numbers:
     del step
     result = inputs[0]
@@ -376,6 +384,7 @@ _RULES: dict[str, Callable[[_Step, Sequence[Numbers]], Numbers]] = {
     "contraction": _of_contraction,
     "sort": _of_sort,
     "join": _of_join,
+    "scatter": _of_scatter,
     "random": lambda step, inputs: (
         Numbers(-INFINITY, INFINITY, whole=False)
         if step.fields["distribution"] != "uniform"

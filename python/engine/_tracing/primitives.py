@@ -324,6 +324,25 @@ def gather(x: TracedArray, indices: TracedArray, batch_axes: int = 0) -> TracedA
     return x.trace.add("gather", (x, indices), shape, x.dtype, batch_axes=batch_axes)
 
 
+def scatter(
+    rows: TracedArray, indices: TracedArray, count: Extent, reduction: str = "sum", initial: float = 0.0
+) -> TracedArray:
+    """Returns for each of `count` indices the sum of the rows that have it, or the largest of these numbers.
+
+    Args:
+        rows: the rows.
+        indices: the index of each row. Those that are out of range are left out.
+        count: how many indices there are.
+        reduction: "sum" or "max".
+        initial: what each number of the result begins with.
+    """
+    require_places(count)
+    shape = (count, *rows.extents[indices.ndim :])
+    return rows.trace.add(
+        "scatter", (rows, indices), shape, rows.dtype, reduction=reduction, initial=initial, batch_axes=0
+    )
+
+
 def contraction(
     a: TracedArray, b: TracedArray, a_letters: str, b_letters: str, y_letters: str
 ) -> TracedArray:

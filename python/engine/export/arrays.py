@@ -126,6 +126,7 @@ OF_NOTHING: dict[str, Callable[[Step], float]] = {
     "reduce": _of_no_elements,
     "contraction": lambda _: 0.0,
     "gather": lambda _: math.nan,
+    "scatter": lambda step: step.constants["initial"],
 }
 
 _RANDOM = "export a model that ends before them, such as that of the mean, or draw them only `if training`"

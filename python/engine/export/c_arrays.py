@@ -228,6 +228,32 @@ def _gather(c: CWriter, step: Step, y: str, x: str, indices: str) -> None:
     )
 
 
+def _scatter(c: CWriter, step: Step, y: str, x: str, indices: str) -> None:
+    """Rows whose index doesn't exist are left out."""
+    shape, (_, indices_shape) = _shapes(step)
+    axes = step.constants["batch_axes"]
+    batches, count, of_row = math.prod(shape[:axes]), shape[axes], math.prod(shape[axes + 1 :])
+    each = math.prod(indices_shape[axes:])
+    c.loop({"i": math.prod(shape)}, f"{y}[i] = {literal(step.constants['initial'])};")
+    change = (
+        "*to += from"
+        if step.constants["reduction"] == "sum"
+        else "if (from > *to || from != from) *to = from"
+    )
+    c.loop(
+        {"i": batches * each},
+        f"const float place = {indices}[i];",
+        f"const long at = place >= 0.0f && place < {literal(float(count))} ? (long)place : -1;",
+        "if (at < 0) continue;",
+        *c.nested(
+            {"j": of_row},
+            f"const float from = {x}[i * {of_row} + j];",
+            f"float *const to = {y} + (i / {each} * {count} + at) * {of_row} + j;",
+            f"{change};",
+        ),
+    )
+
+
 def _contraction(c: CWriter, step: Step, y: str, a: str, b: str) -> None:
     shape, views = _shapes(step)
     a_letters, b_letters, y_letters = (step.constants[f"{name}_letters"] for name in "aby")
@@ -421,6 +447,7 @@ ARRAYS: dict[str, Callable[..., None]] = {
     "slice": _slice,
     "join": _join,
     "gather": _gather,
+    "scatter": _scatter,
     "contraction": _contraction,
     "constants": lambda *_: None,
     "reshape": lambda *_: None,
