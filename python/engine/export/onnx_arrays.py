@@ -129,15 +129,15 @@ def _scatter(w: OnnxWriter, step: Step, x: str, indices: str) -> str:
     """By comparing each index with each row: before opset 18 no operator combines rows with equal indices."""
     rows, indices_shape = step.constants["views"]
     shape, axes, initial = (step.constants[name] for name in ("shape", "batch_axes", "initial"))
-    if axes or len(indices_shape) != 1 or shape[0].per_sample:
+    if axes or len(indices_shape) != 1:
         raise not_computable(step, w.stage, "an ONNX file")
-    numbers = np.arange(shape[0].fixed, dtype=np.float32).reshape(-1, *[1] * len(rows))
+    numbers = w.coordinates((shape[0], *rows), 0)
     ones = np.arange(1, len(rows), dtype=np.int64)
     wide = w("Unsqueeze", indices, ones) if len(rows) > 1 else indices
-    chosen = w("Where", w("Equal", wide, numbers), x, np.float32(initial))
+    chosen = w("Where", w("Equal", wide, numbers), x, initial)
     if step.constants["reduction"] == "sum":
         return str(w("ReduceSum", chosen, w.constant(np.array([1], np.int64), "axes"), keepdims=0))
-    return str(w("Max", w("ReduceMax", chosen, axes=[1], keepdims=0), np.float32(initial)))
+    return str(w("Max", w("ReduceMax", chosen, axes=[1], keepdims=0), initial))
 
 
 def _contraction(w: OnnxWriter, step: Step, a: str, b: str) -> str:
