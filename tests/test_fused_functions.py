@@ -169,3 +169,61 @@ def test_a_map_may_read_rows_by_index_and_write_over_another_array(columns: int)
     x, indices = numbers(40, columns), RNG.permutation(40).astype(np.int32)
     function = keras.function(lambda x, i: ops.exp(x) + ops.take(ops.exp(x), i, axis=0))
     np.testing.assert_allclose(function(x, indices), np.exp(x) + np.exp(x)[indices], rtol=1e-6)
+
+
+# ---- Scatters ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(50,), (50, 3), (50, 700), (50, 4, 5)], ids=str)
+def test_sums_of_segments_are_added_in_order(shape: tuple[int, ...]) -> None:
+    x, segments = numbers(*shape), RNG.integers(-2, 9, 50).astype(np.int32)
+    expected = np.zeros((7, *shape[1:]), np.float32)
+    for row, segment in zip(x, segments, strict=True):
+        if 0 <= segment < 7:
+            expected[segment] += row
+    function = keras.function(lambda x, s: ops.segment_sum(x, s, 7))
+    np.testing.assert_array_equal(function(x, segments), expected)
+
+
+def test_an_infinite_number_stays_in_its_segment() -> None:
+    x = np.array([[1.0], [np.inf], [np.nan]], np.float32)
+    sums = keras.function(lambda x: ops.segment_sum(x, np.array([0, 1, 2]), 3))(x)
+    np.testing.assert_array_equal(sums, x)
+
+
+@pytest.mark.parametrize("rows", [4, 3000])
+@pytest.mark.parametrize("rest", [(), (6,)], ids=str)
+def test_the_last_update_of_a_row_is_in_its_place(rows: int, rest: tuple[int, ...]) -> None:
+    x, updates = numbers(rows, *rest), numbers(2 * rows, *rest)
+    places = RNG.integers(-rows - 1, rows + 1, (2 * rows, 1)).astype(np.int32)
+    expected, slopes = x.copy(), np.zeros_like(updates)
+    last: dict[int, int] = {}
+    for update, (place,) in enumerate(places):
+        if -rows <= place < rows:
+            expected[place] = updates[update]
+            last[int(place) % rows] = update
+    slopes[list(last.values())] = 1.0
+
+    def replaced(x: Any, updates: Any) -> Any:
+        return ops.scatter_update(x, places, updates)
+
+    np.testing.assert_array_equal(keras.function(replaced)(x, updates), expected)
+    found = keras.function(keras.grad(lambda updates, x: ops.sum(replaced(x, updates))))(updates, x)
+    np.testing.assert_array_equal(found, slopes)
+
+
+def test_sums_of_many_updates_of_many_rows_take_no_table_of_both() -> None:
+    rows, count = 200_000, 100_000
+    places = RNG.integers(0, rows, (count, 1)).astype(np.int32)
+    updates = numbers(count)
+    function = keras.function(lambda i, u: ops.scatter(i, u, (rows,)))
+    expected = np.zeros(rows, np.float32)
+    np.add.at(expected, places[:, 0], updates)
+    np.testing.assert_array_equal(function(places, updates), expected)
+
+
+def test_scatters_of_batches() -> None:
+    x, segments = numbers(3, 20, 2), RNG.integers(0, 4, (3, 20)).astype(np.int32)
+    found = keras.vmap(lambda x, s: ops.segment_sum(x, s, 4))(x, segments)
+    expected = np.stack([np.asarray(ops.segment_sum(a, b, 4)) for a, b in zip(x, segments, strict=True)])
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
