@@ -22,7 +22,7 @@ namespace {
 /// How long Ctrl-C and the progress bar wait at most.
 constexpr std::chrono::milliseconds kStretch{50};
 
-/// So many rows are put into their order within 20 us, which is less than to wait for the interpreter's lock afterwards.
+/// So many rows are put into their order within 20 us, which is less than to wait for the interpreter's lock after it.
 constexpr int64_t kQuickRows = 10'000;
 
 /// A run in the hands of one caller: its scratch and its totals serve one thread at a time.
