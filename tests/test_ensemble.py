@@ -220,3 +220,20 @@ def test_wrong_members() -> None:
         keras.Ensemble([model]).predict(X, out=np.empty((41, 3), np.float32), return_std=True, verbose=0)
     out = np.empty((41, 3), np.float32)
     assert keras.Ensemble([model]).predict(X, out=out, verbose=0) is out
+
+
+def test_a_clone_is_an_ensemble_of_clones() -> None:
+    ensemble = keras.Ensemble([classifier(2), classifier(3)], combine="vote")
+    clone = keras.models.clone_model(ensemble)
+    assert isinstance(clone, keras.Ensemble) and clone.compiled
+    assert [member.count_params() for member in clone.members] == [
+        member.count_params() for member in ensemble.members
+    ]
+    assert not set(map(id, clone.members)) & set(map(id, ensemble.members))
+    clone.set_weights(ensemble.get_weights())
+    for ours, theirs in zip(
+        clone.predict(X, verbose=0, return_std=True),
+        ensemble.predict(X, verbose=0, return_std=True),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(ours, theirs)

@@ -123,7 +123,8 @@ def _cloned(model: Model, cloning: Cloning, starts: Sequence[KerasTensor] | None
         cloning: how it is copied.
         starts: the inputs of the copy; None copies those of the model.
     """
-    if model._body is not None and cloning.clone_function is None and starts is None:
+    of_config = model._body is not None or model._is_its_config
+    if of_config and cloning.clone_function is None and starts is None:
         again = type(model).from_config(model.get_config())
         again.build_from_config(model.get_build_config() or {})
         return cast(Model, again)

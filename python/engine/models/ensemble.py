@@ -50,6 +50,8 @@ class Ensemble(Model):
         ValueError: if there is none, or one isn't built, or their shapes differ; or for votes on logits.
     """
 
+    _is_its_config = True
+
     def __init__(self, models: Iterable[Model], combine: str = "mean", name: str | None = None) -> None:
         if isinstance(models, Model) or not isinstance(models, Iterable):
             msg = f"an Ensemble is made of a list of models, got {models!r}"

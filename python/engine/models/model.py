@@ -210,6 +210,8 @@ class Model(Part, SaysWhatIsLeftOut):
     _is_model = True
     _is_sequential = False
     """Whether it is a Sequential, whose layers may be yet to come."""
+    _is_its_config = False
+    """Whether its class makes it from its config, though its layers are wired."""
     _own_loss: Any = None
     """What a class has assigned to `loss`, which trains nothing."""
     _samplings = 0
