@@ -225,7 +225,8 @@ def test_wrong_members() -> None:
 def test_a_clone_is_an_ensemble_of_clones() -> None:
     ensemble = keras.Ensemble([classifier(2), classifier(3)], combine="vote")
     clone = keras.models.clone_model(ensemble)
-    assert isinstance(clone, keras.Ensemble) and clone.compiled
+    assert isinstance(clone, keras.Ensemble)
+    assert clone.compiled
     assert [member.count_params() for member in clone.members] == [
         member.count_params() for member in ensemble.members
     ]
