@@ -49,7 +49,7 @@ LAYERS = [
         "regularizers",
     }
     | {"tree", "utils"},
-    {"saving"},
+    {"_cluster", "saving"},
     {"_training", "export"},
     {"models"},
     {"_many", "array_api", "backend", "distillation"},

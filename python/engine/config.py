@@ -351,3 +351,16 @@ set_max_steps_per_epoch(_limit_of("KERAS_MAX_STEPS_PER_EPOCH"))
 
 if not TYPE_CHECKING:  # with `__getattr__`, type checkers would accept every name
     __getattr__ = on_first_use(__name__)
+
+
+_Travelling = tuple[str, str, int | None, int | None]
+
+
+def _travelling() -> _Travelling:
+    """Returns the settings that training depends on, for `_arrive` in another process."""
+    return _Process.policy, _Process.matmul_precision, _Limits.epochs, _Limits.steps
+
+
+def _arrive(settings: _Travelling) -> None:
+    """Takes over the settings of another process."""
+    _Process.policy, _Process.matmul_precision, _Limits.epochs, _Limits.steps = settings

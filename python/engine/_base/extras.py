@@ -17,6 +17,9 @@ PACKAGES = {
     "tune": ("optuna",),
     "onnx": ("onnx",),
     "torch": ("torch",),
+    "joblib": ("joblib", "cloudpickle"),
+    "dask": ("distributed",),
+    "ray": ("ray",),
     "files": ("h5py", "pyfive", *(("fsspec",) if sys.version_info < (3, 11) else ()), "safetensors"),
 }
 

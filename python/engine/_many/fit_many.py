@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 from engine._base.checks import integer, listing, with_noun
 from engine._base.random_state import next_seed
 from engine._base.tracebacks import without_engine_frames
+from engine._cluster.opening import opened
+from engine._cluster.workers import Workers
 from engine._many.arguments import (
     callbacks_per_model,
     data_per_model,
@@ -16,10 +19,11 @@ from engine._many.arguments import (
     one_per_model,
     rows_per_model,
 )
+from engine._many.elsewhere import PoolElsewhere
 from engine._many.owners import Owners
 from engine._many.pool import Pool
 from engine._many.results import FitManyInterrupt, FitResult, FitResults
-from engine._many.training import Training
+from engine._many.training import Job, Training
 from engine._printing.progress import Progress
 from engine.models import Model
 
@@ -52,6 +56,7 @@ def fit_many(  # noqa: PLR0917 # the signature of `fit`
     seeds: Iterable[int] | None = None,
     monitor: str | None = None,
     memory_limit: int | None = None,
+    backend: Any = None,
 ) -> FitResults:
     """Trains many models at once, each to the same bits as if it were trained alone.
 
@@ -118,7 +123,15 @@ def fit_many(  # noqa: PLR0917 # the signature of `fit`
             `random` and NumPy's global generator are not seeded, as all threads share them.
         monitor: the name in the logs by which models are compared; default "val_loss", or "loss" without validation.
         memory_limit: bytes that the weights, optimizers and selected samples of the models in training may fill together;
-            where they would not, fewer models train at a time. None is half of the machine's memory.
+            where they would not, fewer models train at a time. None is half of the machine's memory. With `backend` it must be
+            None, as workers have limits of their own.
+        backend: where the models are trained, to the same bits. None takes threads of this process; "joblib" a process for each
+            thread of the engine (package joblib); "dask" the workers of this process' Dask client, or of a new cluster on this
+            machine; a `distributed.Client` or the address of its scheduler, such as "tcp://host:8786", those of that cluster;
+            "ray" the CPUs of Ray. Models, callbacks and data are pickled. Large arrays are sent to each worker once; those of
+            `numpy.load(path, mmap_mode="r")` not at all, if workers find the file under the same path. The models and the
+            callbacks of each model come back, so that they are as after a training here. What a worker that ends had begun is
+            trained on another one.
 
     Returns:
         The results, one for each model in the order given, each with its model, `History`, seed, seconds, and the error
@@ -128,6 +141,8 @@ def fit_many(  # noqa: PLR0917 # the signature of `fit`
     Raises:
         ValueError, TypeError: if arguments have the wrong form; or the first error, if all models have failed before their
             first epoch.
+        RuntimeError: if workers have another version of Python, NumPy or the engine.
+        ImportError: if a package of `backend` is missing.
         FitManyInterrupt: a KeyboardInterrupt whose `results` keep what is done, if the user interrupts the training.
     """
     arguments = {
@@ -153,16 +168,34 @@ def fit_many(  # noqa: PLR0917 # the signature of `fit`
     if isinstance(models, Model) or not isinstance(models, Iterable):
         msg = f"`models` must be a list of models, or of functions that return one, got {models!r}"
         raise TypeError(msg)
-    return fit_each(
-        list(models),
-        arguments,
-        rows=rows,
-        validation_rows=validation_rows,
-        seeds=seeds,
-        monitor=monitor,
-        memory_limit=memory_limit,
-        verbose=verbose,
-    )
+    with opened_or_none(backend, memory_limit) as workers:
+        return fit_each(
+            list(models),
+            arguments,
+            rows=rows,
+            validation_rows=validation_rows,
+            seeds=seeds,
+            monitor=monitor,
+            memory_limit=memory_limit,
+            verbose=verbose,
+            workers=workers,
+        )
+
+
+def opened_or_none(backend: Any, memory_limit: int | None) -> AbstractContextManager[Workers | None]:
+    """Returns a context manager: the workers of a backend, or None for this process.
+
+    Raises:
+        ValueError: if there is no such backend, or a limit of memory, which is one of this process.
+    """
+    if backend is None:
+        return nullcontext()
+    if memory_limit is not None:
+        raise ValueError(
+            "`memory_limit` is that of the threads of this process, but `backend` trains in others: pass memory_limit=None, and give "
+            "the workers their limits"
+        )
+    return opened(backend)
 
 
 def fit_each(
@@ -177,6 +210,7 @@ def fit_each(
     verbose: int | str = 0,
     numbers: Sequence[int] | None = None,
     keep: Callable[[FitResult], FitResult] = lambda result: result,
+    workers: Workers | None = None,
 ) -> FitResults:
     """Trains models as `fit_many` does, whose arguments it has, those of `fit` by name.
 
@@ -191,6 +225,7 @@ def fit_each(
         verbose: see `fit_many`.
         numbers: of the models in the display; default their places.
         keep: called with each result as soon as it is there; returns what is kept of it.
+        workers: which train the models; None trains them on threads of this process.
     """
     count = len(models)
     if not models:
@@ -211,20 +246,23 @@ def fit_each(
     limit = None if memory_limit is None else integer(memory_limit, "memory_limit", 1)
     trainings = [
         Training(
-            number,
-            models[number],
-            seeds[number],
-            {name: values[number] for name, values in of_fit.items()},
+            Job(
+                number,
+                models[number],
+                seeds[number],
+                {name: values[number] for name, values in of_fit.items()},
+                rows=selected[number],
+                validation_rows=held_out[number],
+            ),
             owners,
-            rows=selected[number],
-            validation_rows=held_out[number],
         )
         for number in range(count)
     ]
     validates = any(training.validates for training in trainings)
     monitor = monitor or ("val_loss" if validates else "loss")
     results = FitResults([training.not_begun() for training in trainings], monitor, numbers)
-    _train(Pool(trainings, limit), results, verbose, keep)
+    pool = Pool(trainings, limit) if workers is None else PoolElsewhere(trainings, workers)
+    _train(pool, results, verbose, keep)
     return results
 
 
@@ -255,7 +293,10 @@ def _claimed(models: Sequence[Any]) -> Owners:
 
 
 def _train(
-    pool: Pool[FitResult], results: FitResults, verbose: int | str, keep: Callable[[FitResult], FitResult]
+    pool: Pool[FitResult] | PoolElsewhere,
+    results: FitResults,
+    verbose: int | str,
+    keep: Callable[[FitResult], FitResult],
 ) -> None:
     """Runs the trainings of a pool, shows their progress, and sets their results."""
     ended = 0

@@ -21,9 +21,9 @@ _Result = TypeVar("_Result")
 # The part of the machine's memory that tasks may fill together.
 _SHARE_OF_MEMORY = 0.5
 # Tasks for each Python thread that are handed out: while it runs one, the next waits for it, so that it need not wait itself.
-_TASKS_PER_THREAD = 2
+TASKS_PER_THREAD = 2
 # After how many seconds an interrupt is noticed.
-_SECONDS_TO_NOTICE = 0.1
+SECONDS_TO_NOTICE = 0.1
 
 
 class Task(ABC, Generic[_Result]):
@@ -75,19 +75,19 @@ class Pool(Generic[_Result]):
         """
         device, waiting, running = cpp.get_device(), deque(range(self._left)), dict[Future[_Result], int]()
         threads = min(self._threads, self._left)
-        with ThreadPoolExecutor(threads) as executor, _noting_interrupts() as interrupts:
+        with ThreadPoolExecutor(threads) as executor, noting_interrupts() as interrupts:
             try:
                 while waiting or running:
                     if interrupts:
                         raise KeyboardInterrupt
                     while (
                         waiting
-                        and len(running) < threads * _TASKS_PER_THREAD
+                        and len(running) < threads * TASKS_PER_THREAD
                         and self._fits(waiting[0], running)
                     ):
                         number = waiting.popleft()
                         running[executor.submit(self._run, self._tasks[number], device)] = number
-                    for future in wait(running, _SECONDS_TO_NOTICE, FIRST_COMPLETED).done:
+                    for future in wait(running, SECONDS_TO_NOTICE, FIRST_COMPLETED).done:
                         self._left -= 1
                         del running[future]
                         ended(future.result())
@@ -130,7 +130,7 @@ class Pool(Generic[_Result]):
 
 
 @contextmanager
-def _noting_interrupts() -> Iterator[list[int]]:
+def noting_interrupts() -> Iterator[list[int]]:
     """Within the block, the first Ctrl-C adds to a list, so that it interrupts nothing in the middle; a second one raises."""
     noted: list[int] = []
 

@@ -227,6 +227,26 @@ def unpickled(data: bytes, definitions: Mapping[str, Any]) -> Any:
         return _model_in(NpzReader(archive), len(data), True)
 
 
+def state_of(model: SavedModel) -> bytes:
+    """Returns what training changes of a built model: its weights, the state of its optimizer, and what files store beside them."""
+    buffer = BytesIO()
+    Npz().write(buffer, contents_of(model, {METADATA: text_of({"engine": model._facts})}))
+    return buffer.getvalue()
+
+
+def take_state(model: SavedModel, state: bytes) -> None:
+    """Gives a built model the result of `state_of` of one with the same layers.
+
+    Raises:
+        ValueError: if the model has other layers. It is unchanged then.
+    """
+    with understood("the state of a model"), _zip.opened(BytesIO(state)) as archive:
+        reader = NpzReader(archive)
+        load(model, reader)
+        load_vocabularies(model, reader)
+        model._restore_facts(parsed(reader.text(METADATA)).get("engine") or {})
+
+
 def _texts(model: SavedModel) -> dict[str, str]:
     """Returns the metadata and the config of a model as JSON, by the names of their files."""
     facts = {"version": __version__} | model._facts

@@ -1,0 +1,1 @@
+"""Processes of this machine or others, those of joblib, Dask and Ray, that run jobs."""
