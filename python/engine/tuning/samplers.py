@@ -115,6 +115,7 @@ class OptunaSampler(Sampler):
             pruner=self._optuna.pruners.NopPruner() if pruner is None else pruner,
         )
         self._objective = objective
+        self._prunes = pruner is not None
         self._asked: dict[int, Any] = {}
 
     def choosing(self, number: int) -> HyperParameters:
@@ -122,8 +123,8 @@ class OptunaSampler(Sampler):
         return HyperParameters(choose=lambda parameter: self._suggested(self._trial(number), parameter))
 
     def callbacks(self, number: int) -> list[Reporting]:
-        """Returns what reports the epochs to the pruner."""
-        return [Reporting(lambda: self._trial(number), self._objective)]
+        """Returns what reports the epochs to the pruner, if there is one."""
+        return [] if not self._prunes else [Reporting(lambda: self._trial(number), self._objective)]
 
     def tell(self, trial: Trial) -> None:
         """Tells the study the score, or that the trial has failed."""

@@ -17,8 +17,10 @@ from engine import tree
 from engine._base.checks import choice, integer, nearest, with_noun
 from engine._base.random_state import seeded
 from engine._base.tracebacks import without_engine_frames
+from engine._cluster.workers import Workers
 from engine._many.arguments import callbacks_per_model, each
-from engine._many.fit_many import fit_each
+from engine._many.elsewhere import Beginning
+from engine._many.fit_many import fit_each, opened_or_none
 from engine._many.results import FitManyInterrupt, FitResult, Interrupted
 from engine._many.training import validates
 from engine._printing.progress import print_message, require_verbose
@@ -54,6 +56,7 @@ def tune(
     rows: Any = None,
     validation_rows: Any = None,
     memory_limit: int | None = None,
+    backend: Any = None,
     verbose: int | str = "auto",
     **arguments: Any,
 ) -> TuneResults:
@@ -105,6 +108,8 @@ def tune(
         rows: the samples on which all models are trained, as for `fit_many`.
         validation_rows: the samples on which they are validated.
         memory_limit: as for `fit_many`.
+        backend: where the models are trained, as for `fit_many`. `build` is called in this process, which chooses the values, and again
+            on the worker. A pruner of Optuna must be None with it, as it sees each epoch in this process.
         verbose: as for `fit_many`.
         arguments: further arguments of `fit`, such as `batch_size` and `validation_split`.
 
@@ -122,6 +127,12 @@ def tune(
     halves = isinstance(pruner, str)
     if halves:
         choice(pruner, "pruner", ("halving", "hyperband"))
+    elif pruner is not None and backend is not None:
+        msg = (
+            f"a {type(pruner).__name__} sees each epoch in this process, but `backend` trains in others: pass backend=None, or "
+            "pruner='halving' or 'hyperband'"
+        )
+        raise ValueError(msg)
     for name, value in {
         "x": x,
         "y": y,
@@ -159,8 +170,9 @@ def tune(
     )
     brackets = _brackets(pruner if halves else None, most, last_epoch, factor)
     try:
-        for bracket in brackets:
-            run.bracket(bracket)
+        with opened_or_none(backend, memory_limit) as workers:
+            for bracket in brackets:
+                run.bracket(bracket, workers)
     except FitManyInterrupt:
         message = (
             f"interrupted after {len(run.trials)} of {most} trials: `results` of this exception keeps them"
@@ -273,8 +285,8 @@ class _Search:
         for number in self._models.keys() - kept:
             del self._models[number]
 
-    def bracket(self, bracket: _Bracket) -> None:
-        """Trains the trials of a bracket, fewer and fewer of them."""
+    def bracket(self, bracket: _Bracket, workers: Workers | None) -> None:
+        """Trains the trials of a bracket, fewer and fewer of them, on workers or, without any, in this process."""
         numbers: Sequence[int] = bracket.numbers
         for place, rung in enumerate(bracket.rungs):
             if place:
@@ -284,7 +296,7 @@ class _Search:
             if len(bracket.rungs) > 1 and self._settings.verbose != 0 and left:
                 print_message(f"{with_noun(len(left), 'trial')} until epoch {rung.epochs}")
             if left:
-                self._train(left, place, rung.epochs, last=place + 1 == len(bracket.rungs))
+                self._train(left, place, rung.epochs, workers, last=place + 1 == len(bracket.rungs))
 
     def _goes_on(self, number: int, stage: int) -> bool:
         """Whether a trial is still to be trained for the time number `stage`."""
@@ -301,13 +313,16 @@ class _Search:
                 scored.append((sign * trial.scores[:place][-1], number))
         return [number for _, number in sorted(scored)]
 
-    def _train(self, numbers: Sequence[int], stage: int, until: int, *, last: bool) -> None:
+    def _train(
+        self, numbers: Sequence[int], stage: int, until: int, workers: Workers | None, *, last: bool
+    ) -> None:
         """Trains trials until an epoch.
 
         Args:
             numbers: of the trials.
             stage: how many trainings they have had before.
             until: the number of the epoch.
+            workers: which train them; None trains them in this process.
             last: whether none of them is trained any further.
         """
         trials = [
@@ -334,7 +349,7 @@ class _Search:
             return result._replace(model=None, history=None)
 
         fit_each(
-            [self._models.pop(trial.number, None) or partial(self._begun, trial, stage) for trial in trials],
+            [self._models.pop(trial.number, None) or _TrialBeginning(self, trial, stage) for trial in trials],
             {
                 **self._arguments,
                 "epochs": until,
@@ -347,6 +362,7 @@ class _Search:
             verbose=self._settings.verbose,
             numbers=numbers,
             keep=keep,
+            workers=workers,
         )
 
     def _record(self, trial: Trial, result: FitResult, until: int) -> None:
@@ -372,8 +388,8 @@ class _Search:
         trial.ended = trial.stages[-1] < until
         self.trials[trial.number] = trial
 
-    def _begun(self, trial: Trial, stage: int) -> Model:
-        """Returns the model of a trial, which has been trained `stage` times."""
+    def begin(self, trial: Trial, stage: int) -> Model:
+        """Returns the model of a trial, which has been trained `stage` times, and notes the values that it was made with."""
         if stage:
             model: Model = self._train_again(trial)
             return model
@@ -383,12 +399,16 @@ class _Search:
         finally:
             trial.values, trial.space = dict(hp.values), dict(hp.space)
 
+    def rebuilding(self, trial: Trial) -> Callable[[], Model]:
+        """Returns a function that makes the model of a trial from values that were chosen, and needs no search for it."""
+        return partial(_built, self._build, HyperParameters(trial.values))
+
     def _train_again(self, trial: Trial) -> Any:
         """Returns the model of a trial of which there are values and numbers of epochs alone, trained to the same bits."""
         model: Any = None
         for stage, until in enumerate(trial.stages):
             results = fit_each(
-                [model or partial(_built, self._build, HyperParameters(trial.values))],
+                [model or self.rebuilding(trial)],
                 {
                     **self._arguments,
                     "epochs": until,
@@ -403,6 +423,26 @@ class _Search:
 
     def _seed_of(self, number: int) -> int:
         return int(np.random.default_rng([self._settings.seed, number]).integers(2**32))
+
+
+class _TrialBeginning(Beginning):
+    """Makes the model of a trial. Its values are chosen in this process, which knows the trials that have ended.
+
+    Args:
+        search: of which the trial is one.
+        trial: the trial.
+        stage: how many times it has been trained.
+    """
+
+    def __init__(self, search: _Search, trial: Trial, stage: int) -> None:
+        self._search, self._trial, self._stage = search, trial, stage
+
+    def __call__(self) -> Model:
+        return self._search.begin(self._trial, self._stage)
+
+    def elsewhere(self) -> Callable[[], Model] | None:
+        """Returns a function that makes the model on a worker; None for one that has been trained before."""
+        return None if self._stage else self._search.rebuilding(self._trial)
 
 
 def _built(build: Callable[[HyperParameters], Any], hp: HyperParameters) -> Model:
