@@ -179,6 +179,25 @@ def test_models_of_a_killed_worker_are_trained_again(backend: Any, tmp_path: Pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1"]
 
 
+class CountingThreads(callbacks.Callback):
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.threads: list[int] = []
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.threads.append(keras.config.get_threads())
+
+
+def test_a_worker_uses_the_threads_that_it_owns() -> None:
+    pytest.importorskip("distributed")
+    with cluster_of_dask(workers=1, threads=3) as client:
+        counts = [[CountingThreads()] for _ in range(3)]
+        keras.fit_many([network()], X, Y, epochs=3, callbacks=counts[:1], verbose=0, backend=client)
+        assert counts[0][0].threads == [3, 3, 3]
+        keras.fit_many([network()] * 3, X, Y, epochs=100, callbacks=counts, verbose=0, backend=client)
+        assert 1 in counts[1][0].threads  # while all three are at work
+        assert set(counts[1][0].threads) <= {1, 3}
+
+
 def test_mapped_files_are_read_where_they_lie(backend: Any, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", X)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")

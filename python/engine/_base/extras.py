@@ -19,7 +19,7 @@ PACKAGES = {
     "torch": ("torch",),
     "joblib": ("joblib", "cloudpickle"),
     "dask": ("distributed",),
-    "ray": ("ray",),
+    "ray": (*(("ray",) if sys.version_info < (3, 14) else ()), "cloudpickle"),
     "files": ("h5py", "pyfive", *(("fsspec",) if sys.version_info < (3, 11) else ()), "safetensors"),
 }
 

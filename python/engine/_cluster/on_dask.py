@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from engine import config
 from engine._base.extras import extra
 from engine._cluster.shares import at_work, stop_jobs
-from engine._cluster.workers import WorkerLostError, Workers
+from engine._cluster.workers import WorkerLostError, Workers, same_environment
 
 # Messages of more bytes are sent beside the description of the task, as Dask wants it.
 _LONG = 1 << 20
@@ -81,6 +82,17 @@ class WorkersOfDask(Workers):
         self._client.cancel(list(jobs))
         self._client.run(stop_jobs)
 
+    @contextmanager
+    def for_joblib(self) -> Iterator[None]:
+        """Sets the threads of the workers to one for each job within the block."""
+        joblib = extra("joblib", "joblib", "scikit-learn on Dask")
+        self._client.run(config.set_threads, 1)
+        try:
+            with joblib.parallel_config("dask", client=self._client, n_jobs=-1):
+                yield
+        finally:
+            self._client.run(config.set_threads, None)
+
     def close(self) -> None:
         """Closes the client and the cluster, if they were made here."""
         for opened in self._own:
@@ -95,9 +107,10 @@ class WorkersOfDask(Workers):
 
     def _begun(self) -> Any:
         """Returns the client of a new cluster."""
-        cluster = self._distributed.LocalCluster(
-            n_workers=config.get_threads(), threads_per_worker=1, processes=True, dashboard_address=None
-        )
+        with same_environment():
+            cluster = self._distributed.LocalCluster(
+                n_workers=config.get_threads(), threads_per_worker=1, processes=True, dashboard_address=None
+            )
         client = self._distributed.Client(cluster, set_as_default=False)
         self._own += [client, cluster]
         return client

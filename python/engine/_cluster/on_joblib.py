@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,13 @@ class ProcessesOfJoblib(Workers):
     def stop(self, jobs: Collection[Any]) -> None:
         """Ends the processes."""
         self._executor.shutdown(wait=True, kill_workers=True)
+
+    def for_joblib(self) -> AbstractContextManager[Any]:
+        """Returns the block of joblib's own processes of this kind, which it keeps for later blocks."""
+        block: AbstractContextManager[Any] = self._joblib.parallel_config(
+            "loky", n_jobs=self._count, inner_max_num_threads=1
+        )
+        return block
 
     def close(self) -> None:
         """Ends the processes, and removes the files."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from engine import config
 from engine._base.extras import extra
 from engine._cluster.shares import at_work
-from engine._cluster.workers import WorkerLostError, Workers
+from engine._cluster.workers import WorkerLostError, Workers, same_environment
 
 
 class WorkersOfRay(Workers):
@@ -21,7 +22,8 @@ class WorkersOfRay(Workers):
         if self._is_own:
             address = os.environ.get("RAY_ADDRESS")
             of_machine = {} if address else {"num_cpus": config.get_threads(), "include_dashboard": False}
-            self._ray.init(address=address, log_to_driver=False, **of_machine)
+            with same_environment():
+                self._ray.init(address=address, log_to_driver=False, **of_machine)
         # A worker that ends is noticed here, as with other backends, so that what it held is sent again.
         self._run = self._ray.remote(max_retries=0, num_cpus=1)(_in_worker)
 
@@ -74,6 +76,13 @@ class WorkersOfRay(Workers):
         """Interrupts tasks."""
         for job in jobs:
             self._ray.cancel(job)
+
+    def for_joblib(self) -> AbstractContextManager[Any]:
+        """Returns the block of Ray's own backend of joblib."""
+        joblib = extra("joblib", "joblib", "scikit-learn on Ray")
+        extra("ray.util.joblib", "ray", "scikit-learn on Ray").register_ray()
+        block: AbstractContextManager[Any] = joblib.parallel_config("ray", n_jobs=-1)
+        return block
 
     def close(self) -> None:
         """Ends Ray, if it was begun here."""

@@ -33,6 +33,11 @@ def opened(backend: Any) -> Workers:
     return workers
 
 
+def picklable(backend: Any) -> Any:
+    """Returns a backend that can be pickled: that of a client is the address of its scheduler."""
+    return backend.scheduler.address if _is_client(backend) else backend
+
+
 def _workers(backend: Any) -> Workers:
     is_text = isinstance(backend, str)
     if is_text and backend == "joblib":

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+
+@contextmanager
+def same_environment() -> Iterator[None]:
+    """Sets the environment variables of this process back at the end of the block.
+
+    Dask and Ray set some for the processes that they start, such as OMP_NUM_THREADS, and leave them.
+    """
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
 
 
 class WorkerLostError(Exception):
@@ -54,6 +71,10 @@ class Workers(ABC):
     @abstractmethod
     def stop(self, jobs: Collection[Any]) -> None:
         """Ends jobs early, whose results nobody wants any more."""
+
+    @abstractmethod
+    def for_joblib(self) -> AbstractContextManager[Any]:
+        """Returns a block in which joblib, and so scikit-learn, runs its jobs on these workers, each on one thread."""
 
     @abstractmethod
     def close(self) -> None:
