@@ -264,6 +264,31 @@ def test_other_versions_are_refused_with_both_named(dask: Any, monkeypatch: pyte
         keras.fit_many([network()], X, Y, verbose=0, backend=dask)
 
 
+def test_workers_without_the_engine_are_refused() -> None:
+    pytest.importorskip("distributed")
+
+    def forget() -> None:
+        for name in list(sys.modules):
+            if name.partition(".")[0] == "engine":
+                del sys.modules[name]
+        sys.modules["engine"] = None  # an import of it fails
+
+    with cluster_of_dask(workers=1) as client:
+        client.run(forget)
+        with pytest.raises(RuntimeError, match=r"workers can't import what this process has, engine \d"):
+            keras.fit_many([network()], X, Y, verbose=0, backend=client)
+
+
+def test_functions_that_make_another_model_elsewhere_are_refused() -> None:
+    here = os.getpid()
+
+    def build() -> keras.Model:
+        return network(3 if os.getpid() == here else 4)()
+
+    with pytest.raises(ValueError, match="has made another one on the worker than here"):
+        keras.fit_many([build], X, Y, verbose=0, backend="joblib")
+
+
 def test_other_instruction_sets_have_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENGINE_ISA", "baseline")  # of the processes that are begun from now on
     ours = keras.fit_many(

@@ -22,7 +22,7 @@ def cluster_of_dask(workers: int = 2, threads: int = 1) -> Iterator[Any]:
             n_workers=workers,
             threads_per_worker=threads,
             processes=True,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             silence_logs=60,
         ) as cluster,
         distributed.Client(cluster, set_as_default=False) as client,

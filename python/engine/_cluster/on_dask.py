@@ -14,6 +14,8 @@ from engine._cluster.workers import WorkerLostError, Workers, same_environment
 
 # Messages of more bytes are sent beside the description of the task, as Dask wants it.
 _LONG = 1 << 20
+# What a worker answers that can't import a function.
+_NO_FUNCTION = ("ModuleNotFoundError(", "ImportError(", "AttributeError(")
 # For how many seconds the number of threads is remembered, since workers seldom come or go.
 _SECONDS_KNOWN = 1.0
 
@@ -27,6 +29,7 @@ class WorkersOfDask(Workers):
     """
 
     def __init__(self, client: Any) -> None:
+        super().__init__()
         self._distributed = extra("distributed", "dask", 'backend="dask"')
         self._own: list[Any] = []
         if client is None:
@@ -47,7 +50,12 @@ class WorkersOfDask(Workers):
 
     def each(self, function: Callable[[], Any]) -> dict[str, Any]:
         """Calls the function in each worker's process."""
-        found: dict[str, Any] = self._client.run(function)
+        try:
+            found: dict[str, Any] = self._client.run(function)
+        except Exception as error:
+            if str(error).startswith(_NO_FUNCTION):  # Dask tells so by an Exception with the text alone
+                raise ImportError(str(error)) from error
+            raise
         return found
 
     def hold(self, value: Any) -> Any:
@@ -80,7 +88,7 @@ class WorkersOfDask(Workers):
     def stop(self, jobs: Collection[Any]) -> None:
         """Cancels tasks, and asks those at work to end."""
         self._client.cancel(list(jobs))
-        self._client.run(stop_jobs)
+        self._client.run(stop_jobs, self.run)
 
     @contextmanager
     def for_joblib(self) -> Iterator[None]:
@@ -109,7 +117,10 @@ class WorkersOfDask(Workers):
         """Returns the client of a new cluster."""
         with same_environment():
             cluster = self._distributed.LocalCluster(
-                n_workers=config.get_threads(), threads_per_worker=1, processes=True, dashboard_address=None
+                n_workers=config.get_threads(),
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address="127.0.0.1:0",
             )
         client = self._distributed.Client(cluster, set_as_default=False)
         self._own += [client, cluster]

@@ -22,6 +22,7 @@ class ProcessesOfJoblib(Workers):
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self._joblib = extra("joblib", "joblib", 'backend="joblib"')
         self._loky = extra("joblib.externals.loky", "joblib", 'backend="joblib"')
         self._count = config.get_threads()

@@ -17,6 +17,7 @@ class WorkersOfRay(Workers):
     """The CPUs of the Ray of this process, of the one at RAY_ADDRESS, or of a new one on this machine."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._ray = extra("ray", "ray", 'backend="ray"')
         self._is_own = not self._ray.is_initialized()
         if self._is_own:

@@ -13,7 +13,8 @@ class _Process:
 
     jobs: set[object] = set()  # noqa: RUF012 # one for the process
     threads = 1
-    stopping = False
+    stopped: set[str] = set()  # noqa: RUF012 # one for the process
+    """The names of runs whose jobs should end."""
 
 
 @contextmanager
@@ -24,8 +25,6 @@ def at_work(threads: int) -> Iterator[None]:
         threads: how many threads the worker owns, for all its jobs together.
     """
     job = object()
-    if not _Process.jobs:
-        _Process.stopping = False
     _Process.jobs.add(job)
     _Process.threads = threads
     try:
@@ -41,11 +40,11 @@ def take_share() -> None:
     cpp.set_threads_here(max(1, _Process.threads // max(1, len(_Process.jobs))))
 
 
-def stop_jobs() -> None:
-    """Asks the jobs of this process to end, since nobody wants their results any more. Later ones are not meant."""
-    _Process.stopping = bool(_Process.jobs)
+def stop_jobs(run: str) -> None:
+    """Asks the jobs of a run in this process to end, since nobody wants their results any more."""
+    _Process.stopped.add(run)
 
 
-def stopping() -> bool:
-    """Whether the jobs of this process should end."""
-    return _Process.stopping
+def is_stopped(run: str) -> bool:
+    """Whether the jobs of a run should end."""
+    return run in _Process.stopped

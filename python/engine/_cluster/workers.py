@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -33,7 +34,14 @@ class WorkerLostError(Exception):
 
 
 class Workers(ABC):
-    """Processes that run jobs. A context manager, which ends those that it has started itself."""
+    """Processes that run jobs. A context manager, which ends those that it has started itself.
+
+    Attributes:
+        run: a name that no other run of jobs has, on whichever machine.
+    """
+
+    def __init__(self) -> None:
+        self.run = uuid.uuid4().hex
 
     @property
     @abstractmethod

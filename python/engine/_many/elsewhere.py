@@ -7,13 +7,13 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from engine import config, saving
 from engine._base.random_state import seeded
 from engine._cluster.cargo import Cargo, unpacked
 from engine._cluster.same_versions import Versions, require_same, versions
-from engine._cluster.shares import stopping, take_share
+from engine._cluster.shares import is_stopped, take_share
 from engine._cluster.workers import WorkerLostError, Workers
 from engine._many.owners import Owners
 from engine._many.pool import SECONDS_TO_NOTICE, TASKS_PER_THREAD, noting_interrupts
@@ -103,7 +103,7 @@ class PoolElsewhere:
                 training.make()
             job = job._replace(model=job.model.elsewhere() or cast("Model", training.model))
         try:
-            message, held = self._cargo.packed((job, versions(), self._settings))
+            message, held = self._cargo.packed(_Message(job, self._workers.run, versions(), self._settings))
         except Exception as error:
             msg = (
                 f"model {job.number} can't travel to a worker ({type(error).__name__}: {error}): pass a function that makes it, "
@@ -154,12 +154,31 @@ class Reply:
     callbacks: list[dict[str, Any]]
 
 
+class _Message(NamedTuple):
+    """What travels to a worker."""
+
+    job: Job
+    run: str
+    """The name of the run of which the training is a part."""
+    versions: Versions
+    """Those of the process that has sent it."""
+    settings: config._Travelling
+    """Those of the process that has sent it."""
+
+
 class _Here:
-    """Takes the place of the pool on a worker."""
+    """Takes the place of the pool on a worker.
+
+    Args:
+        run: the name of the run of which the training is a part.
+    """
+
+    def __init__(self, run: str) -> None:
+        self._run = run
 
     @property
     def stopping(self) -> bool:
-        return stopping()
+        return is_stopped(self._run)
 
     def take_share(self) -> None:
         take_share()
@@ -167,12 +186,11 @@ class _Here:
 
 def _trained(message: bytes, *held: Any) -> Reply:
     """Runs a training on a worker."""
-    job, theirs, settings = _unpacked(message, held)
-    _require_same(theirs)
-    config._arrive(settings)
-    callbacks = list(job.arguments.get("callbacks", ()))
-    training = Training(job, Owners())
-    result = training.run(_Here())
+    content = _unpacked(message, held)
+    require_same(content.versions, versions(), "a worker")  # it may have come after the beginning
+    config._arrive(content.settings)
+    callbacks = list(content.job.arguments.get("callbacks", ()))
+    result = Training(content.job, Owners()).run(_Here(content.run))
     model = result.model
     history = None if result.history is None else _without_model(result.history)
     state, shape, error = None, None, result.error
@@ -195,26 +213,25 @@ def _trained(message: bytes, *held: Any) -> Reply:
     )
 
 
-def _unpacked(message: bytes, held: Sequence[Any]) -> tuple[Job, Versions, config._Travelling]:
+def _unpacked(message: bytes, held: Sequence[Any]) -> _Message:
     """Returns what a message says. Its errors say what to do."""
     try:
-        found: tuple[Job, Versions, config._Travelling] = unpacked(message, held)
+        found: _Message = unpacked(message, held)
     except Exception as error:
         msg = f"a model or what goes with it can't be made on a worker ({type(error).__name__}: {error}): pass a function that makes it"
         raise TypeError(msg) from error
     return found
 
 
-def _require_same(theirs: Versions) -> None:
-    """Refuses jobs of processes with other versions: a worker may have come after the beginning."""
-    require_same(theirs, versions(), "a worker")
-
-
 def _take_state(model: Model, reply: Reply) -> None:
     """Gives a model the weights and the state of the one that was trained elsewhere."""
     if not model.built:
         model.build(reply.input_shape)
-    saving.take_state(model, cast("bytes", reply.state))
+    try:
+        saving.take_state(model, cast("bytes", reply.state))
+    except ValueError as error:
+        msg = f"the function that makes a model has made another one on the worker than here ({error}): let it draw from the seed alone"
+        raise ValueError(msg) from error
     model.stop_training = reply.stopped
 
 
