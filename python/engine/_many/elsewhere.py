@@ -21,6 +21,7 @@ from engine._many.results import FitResult, Interrupted
 from engine._many.training import Job, Training
 from engine.callbacks import History
 from engine.models import Model
+from engine.saving.contents import Contents
 
 # How many times a training is begun whose worker has ended before it.
 _ATTEMPTS = 3
@@ -122,11 +123,13 @@ class PoolElsewhere:
         if reply.state is not None:
             with seeded(training.job.seed):
                 model = training.make()
-            _take_state(model, reply)
+            _take_state(model, reply.state, reply)
             if history is not None:
                 history.set_model(model)
                 model.history = history
-        for callback, state in zip(training.job.arguments["callbacks"], reply.callbacks, strict=False):
+        for callback, state in zip(
+            training.job.arguments.get("callbacks", ()), reply.callbacks, strict=False
+        ):
             vars(callback).update(state)
         return training.ended(history, reply.seconds, error)
 
@@ -139,7 +142,7 @@ class Reply:
         seconds: how long it took.
         history: the attributes of the `History`; None if no epoch has begun.
         error: the pickled exception that has ended it; None if none has.
-        state: the contents of a file of the model's weights and optimizer; None if the model could not be made.
+        state: what training has changed of the model; None if the model could not be made.
         input_shape: that with which the model was built.
         stopped: the model's `stop_training`.
         callbacks: the attributes of each callback that can be pickled.
@@ -148,7 +151,7 @@ class Reply:
     seconds: float
     history: dict[str, Any] | None
     error: bytes | None
-    state: bytes | None
+    state: Contents | None
     input_shape: Any
     stopped: bool
     callbacks: list[dict[str, Any]]
@@ -223,12 +226,12 @@ def _unpacked(message: bytes, held: Sequence[Any]) -> _Message:
     return found
 
 
-def _take_state(model: Model, reply: Reply) -> None:
+def _take_state(model: Model, state: Contents, reply: Reply) -> None:
     """Gives a model the weights and the state of the one that was trained elsewhere."""
     if not model.built:
         model.build(reply.input_shape)
     try:
-        saving.take_state(model, cast("bytes", reply.state))
+        saving.take_state(model, state)
     except ValueError as error:
         msg = f"the function that makes a model has made another one on the worker than here ({error}): let it draw from the seed alone"
         raise ValueError(msg) from error

@@ -30,7 +30,17 @@ from engine.saving._legacy import LegacyH5
 from engine.saving._model_weights import contents_of, load, load_vocabularies
 from engine.saving._safetensors import SafeTensors
 from engine.saving._shards import INDEX, Shards, write_shards
-from engine.saving.contents import CONFIG, METADATA, Format, Reader, require_file, size_of, understood
+from engine.saving.contents import (
+    CONFIG,
+    METADATA,
+    Contents,
+    ContentsReader,
+    Format,
+    Reader,
+    require_file,
+    size_of,
+    understood,
+)
 from engine.saving.model_config import (
     config_of,
     model_of,
@@ -227,21 +237,19 @@ def unpickled(data: bytes, definitions: Mapping[str, Any]) -> Any:
         return _model_in(NpzReader(archive), len(data), True)
 
 
-def state_of(model: SavedModel) -> bytes:
+def state_of(model: SavedModel) -> Contents:
     """Returns what training changes of a built model: its weights, the state of its optimizer, and what files store beside them."""
-    buffer = BytesIO()
-    Npz().write(buffer, contents_of(model, {METADATA: text_of({"engine": model._facts})}))
-    return buffer.getvalue()
+    return contents_of(model, {METADATA: text_of({"engine": model._facts})})
 
 
-def take_state(model: SavedModel, state: bytes) -> None:
+def take_state(model: SavedModel, state: Contents) -> None:
     """Gives a built model the result of `state_of` of one with the same layers.
 
     Raises:
         ValueError: if the model has other layers. It is unchanged then.
     """
-    with understood("the state of a model"), _zip.opened(BytesIO(state)) as archive:
-        reader = NpzReader(archive)
+    reader = ContentsReader(state)
+    with understood("the state of a model"):
         load(model, reader)
         load_vocabularies(model, reader)
         model._restore_facts(parsed(reader.text(METADATA)).get("engine") or {})

@@ -12,6 +12,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -144,6 +145,29 @@ class Reader(ABC):
     def optimizer(self) -> Variables:
         """Returns the arrays of the optimizer."""
         return self.group(OPTIMIZER)
+
+
+class ContentsReader(Reader):
+    """Takes the place of an open file, and reads contents that are in memory.
+
+    Args:
+        contents: the contents.
+    """
+
+    def __init__(self, contents: Contents) -> None:
+        self._contents = contents
+
+    def text(self, name: str) -> str | None:
+        """Returns the text of a name; None if there is none."""
+        return self._contents.texts.get(name)
+
+    def group(self, path: str) -> Variables:
+        """Returns the arrays of a group; empty if there is no such group."""
+        group = self._contents.groups.get(path)
+        arrays = {} if group is None else group.arrays
+        return Variables(
+            {name: Stored(array.shape, partial(np.asarray, array)) for name, array in arrays.items()}
+        )
 
 
 class Format(ABC):
