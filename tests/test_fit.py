@@ -259,11 +259,23 @@ def test_results_do_not_depend_on_threads(blobs: Blobs) -> None:
 
 
 def test_a_build_without_openmp_says_that_it_has_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine._core_interface.cpp.get_threads", lambda: 1)
+    monkeypatch.setattr("engine._core_interface.cpp.build_info", lambda: {"openmp": False})
     monkeypatch.setattr("engine._core_interface.cpp.set_threads", lambda n: None)
     with pytest.warns(UserWarning, match="has no OpenMP: it uses one thread"):
         keras.config.set_threads(2)
     keras.config.set_threads(1)
+
+
+def test_a_thread_with_a_number_of_its_own_may_set_that_of_all() -> None:
+    default = keras.config.get_threads()
+    try:
+        with keras.config.threads(1):
+            keras.config.set_threads(2)  # without a warning
+            assert keras.config.get_threads() == 1
+        assert keras.config.get_threads() == 2
+    finally:
+        keras.config.set_threads(None)
+    assert keras.config.get_threads() == default
 
 
 def test_many_threads_predict_at_once(blobs: Blobs) -> None:

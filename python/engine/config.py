@@ -58,7 +58,7 @@ def set_threads(n: int | None) -> None:
         n: number of threads, at least 1; None restores the default.
     """
     cpp.set_threads(0 if n is None else integer(n, "n", 1))
-    if n is not None and get_threads() != n:
+    if n not in {None, 1} and not cpp.build_info()["openmp"]:
         warnings.warn(
             "this build of the engine has no OpenMP: it uses one thread, whatever `n` is", stacklevel=2
         )

@@ -25,13 +25,14 @@ def at_work(threads: int) -> Iterator[None]:
         threads: how many threads the worker owns, for all its jobs together.
     """
     job = object()
+    former = cpp.set_threads_here(0)
     _Process.jobs.add(job)
     _Process.threads = threads
     try:
         take_share()
         yield
     finally:
-        cpp.set_threads_here(0)
+        cpp.set_threads_here(former)
         _Process.jobs.discard(job)
 
 

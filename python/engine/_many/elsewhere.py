@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import traceback
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
@@ -12,19 +11,17 @@ from typing import Any, NamedTuple, cast
 from engine import config, saving
 from engine._base.random_state import seeded
 from engine._cluster.cargo import Cargo, unpacked
+from engine._cluster.dispatch import ATTEMPTS, Answer, Dispatch
 from engine._cluster.same_versions import Versions, require_same, versions
 from engine._cluster.shares import is_stopped, take_share
 from engine._cluster.workers import WorkerLostError, Workers
 from engine._many.owners import Owners
-from engine._many.pool import SECONDS_TO_NOTICE, TASKS_PER_THREAD, noting_interrupts
+from engine._many.pool import noting_interrupts
 from engine._many.results import FitResult, Interrupted
 from engine._many.training import Job, Training
 from engine.callbacks import History
 from engine.models import Model
 from engine.saving.contents import Contents
-
-# How many times a training is begun whose worker has ended before it.
-_ATTEMPTS = 3
 
 
 class Beginning:
@@ -51,7 +48,6 @@ class PoolElsewhere:
         self._trainings = trainings
         self._workers = workers
         self._cargo = Cargo(workers)
-        self._attempts = [0] * len(trainings)
         self._settings = config._travelling()
 
     def run(self, ended: Callable[[FitResult], None]) -> None:
@@ -63,41 +59,24 @@ class PoolElsewhere:
         Raises:
             KeyboardInterrupt: if the user has interrupted them.
         """
-        waiting, running = deque(self._trainings), dict[Any, Training]()
+        dispatch = Dispatch(self._workers, self._trainings, self._submitted, self._cargo.forget)
         with noting_interrupts() as interrupts:
-            try:
-                while waiting or running:
-                    if interrupts:
-                        raise KeyboardInterrupt
-                    while waiting and len(running) < max(1, self._workers.slots) * TASKS_PER_THREAD:
-                        training = waiting.popleft()
-                        try:
-                            running[self._submitted(training)] = training
-                        except Exception as error:
-                            ended(training.ended(None, 0.0, error))
-                    for job in self._workers.ended(running, SECONDS_TO_NOTICE) if running else ():
-                        training = running.pop(job)
-                        try:
-                            ended(self._taken(training, self._workers.result(job)))
-                        except WorkerLostError as lost:
-                            self._cargo.forget()
-                            if self._attempts[training.job.number] < _ATTEMPTS:
-                                waiting.append(training)
-                            else:
-                                ended(training.ended(None, 0.0, _gone(lost)))
-                        except Exception as error:
-                            ended(training.ended(None, 0.0, error))
+
+            def check() -> None:
                 if interrupts:
                     raise KeyboardInterrupt
+
+            try:
+                for training, answer in dispatch.answers(check):
+                    ended(self._result(training, answer))
             except BaseException:
-                self._workers.stop(running)
-                for training in running.values():
+                dispatch.stop()
+                for training in dispatch.running.values():
                     ended(training.ended(None, 0.0, Interrupted("ended early")))
                 raise
 
     def _submitted(self, training: Training) -> Any:
         """Submits a training, and returns the job."""
-        self._attempts[training.job.number] += 1
         job = training.job
         if isinstance(job.model, Beginning):
             with seeded(job.seed):
@@ -112,6 +91,17 @@ class PoolElsewhere:
             )
             raise TypeError(msg) from error
         return self._workers.submit(_trained, message, held)
+
+    def _result(self, training: Training, answer: Answer) -> FitResult:
+        """Returns the result of a training, from the answer of its worker."""
+        try:
+            if isinstance(answer.error, WorkerLostError):
+                raise _gone(answer.error)
+            if answer.error is not None:
+                raise answer.error
+            return self._taken(training, answer.value)
+        except Exception as error:
+            return training.ended(None, 0.0, error)
 
     def _taken(self, training: Training, reply: Reply) -> FitResult:
         """Returns the result of a training, with the trained model of this process."""
@@ -281,5 +271,5 @@ class _OnWorkerError(Exception):
 
 def _gone(lost: WorkerLostError) -> RuntimeError:
     return RuntimeError(
-        f"{_ATTEMPTS} workers ended while they trained the model ({lost}): it may need more memory than they have"
+        f"{ATTEMPTS} workers ended while they trained the model ({lost}): it may need more memory than they have"
     )

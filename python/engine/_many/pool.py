@@ -21,9 +21,9 @@ _Result = TypeVar("_Result")
 # The part of the machine's memory that tasks may fill together.
 _SHARE_OF_MEMORY = 0.5
 # Tasks for each Python thread that are handed out: while it runs one, the next waits for it, so that it need not wait itself.
-TASKS_PER_THREAD = 2
+_TASKS_PER_THREAD = 2
 # After how many seconds an interrupt is noticed.
-SECONDS_TO_NOTICE = 0.1
+_SECONDS_TO_NOTICE = 0.1
 
 
 class Task(ABC, Generic[_Result]):
@@ -82,12 +82,12 @@ class Pool(Generic[_Result]):
                         raise KeyboardInterrupt
                     while (
                         waiting
-                        and len(running) < threads * TASKS_PER_THREAD
+                        and len(running) < threads * _TASKS_PER_THREAD
                         and self._fits(waiting[0], running)
                     ):
                         number = waiting.popleft()
                         running[executor.submit(self._run, self._tasks[number], device)] = number
-                    for future in wait(running, SECONDS_TO_NOTICE, FIRST_COMPLETED).done:
+                    for future in wait(running, _SECONDS_TO_NOTICE, FIRST_COMPLETED).done:
                         self._left -= 1
                         del running[future]
                         ended(future.result())
