@@ -53,7 +53,7 @@ LAYERS = [
     {"_training", "export"},
     {"models"},
     {"_many", "array_api", "backend", "distillation"},
-    {"tuning"},
+    {"distributed", "tuning"},
     {"sklearn"},
     {"wrappers"},
     {"_keras2"},

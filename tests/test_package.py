@@ -44,7 +44,9 @@ def test_messages_name_the_packages_of_the_extras() -> None:
     for extra, packages in PACKAGES.items():
         required = [Requirement(text) for text in metadata["optional-dependencies"][extra]]
         assert sorted(packages) == sorted(
-            each.name for each in required if each.marker is None or each.marker.evaluate()
+            each.name + (f"[{','.join(sorted(each.extras))}]" if each.extras else "")
+            for each in required
+            if each.marker is None or each.marker.evaluate()
         )
 
 

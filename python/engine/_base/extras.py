@@ -18,8 +18,9 @@ PACKAGES = {
     "onnx": ("onnx",),
     "torch": ("torch",),
     "joblib": ("joblib", "cloudpickle"),
-    "dask": ("distributed",),
-    "ray": (*(("ray",) if sys.version_info < (3, 14) else ()), "cloudpickle"),
+    "dask": ("dask[array,dataframe,distributed]",),
+    "ray": (*(("ray[data]",) if sys.version_info < (3, 14) else ()), "cloudpickle"),
+    "arrow": ("pyarrow",),
     "files": ("h5py", "pyfive", *(("fsspec",) if sys.version_info < (3, 11) else ()), "safetensors"),
 }
 

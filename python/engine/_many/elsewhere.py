@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 from engine import config, saving
 from engine._base.random_state import seeded
 from engine._cluster.cargo import Cargo, unpacked
-from engine._cluster.dispatch import ATTEMPTS, Answer, Dispatch
+from engine._cluster.job_queue import ATTEMPTS, Answer, JobQueue
 from engine._cluster.same_versions import Versions, require_same, versions
 from engine._cluster.shares import is_stopped, take_share
 from engine._cluster.workers import WorkerLostError, Workers
@@ -59,7 +59,7 @@ class PoolElsewhere:
         Raises:
             KeyboardInterrupt: if the user has interrupted them.
         """
-        dispatch = Dispatch(self._workers, self._trainings, self._submitted, self._cargo.forget)
+        queue = JobQueue(self._workers, self._trainings, self._submitted, self._cargo.forget)
         with noting_interrupts() as interrupts:
 
             def check() -> None:
@@ -67,11 +67,11 @@ class PoolElsewhere:
                     raise KeyboardInterrupt
 
             try:
-                for training, answer in dispatch.answers(check):
+                for training, answer in queue.answers(check):
                     ended(self._result(training, answer))
             except BaseException:
-                dispatch.stop()
-                for training in dispatch.running.values():
+                queue.stop()
+                for training in queue.running.values():
                     ended(training.ended(None, 0.0, Interrupted("ended early")))
                 raise
 

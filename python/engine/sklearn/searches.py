@@ -84,15 +84,15 @@ class GridSearchCV(_OnAllCores, model_selection.GridSearchCV):
 
 
 class RandomizedSearchCV(_OnAllCores, model_selection.RandomizedSearchCV):
-    """scikit-learn's `RandomizedSearchCV` as `GridSearchCV` here."""
+    """scikit-learn's `RandomizedSearchCV` as `GridSearchCV` here, with `backend`."""
 
 
 class HalvingGridSearchCV(_OnAllCores, model_selection.HalvingGridSearchCV):
-    """scikit-learn's `HalvingGridSearchCV` as `GridSearchCV` here."""
+    """scikit-learn's `HalvingGridSearchCV` as `GridSearchCV` here, with `backend`."""
 
 
 class HalvingRandomSearchCV(_OnAllCores, model_selection.HalvingRandomSearchCV):
-    """scikit-learn's `HalvingRandomSearchCV` as `GridSearchCV` here."""
+    """scikit-learn's `HalvingRandomSearchCV` as `GridSearchCV` here, with `backend`."""
 
 
 def _has_estimator_of_engine(estimator: Any) -> bool:

@@ -26,7 +26,7 @@ class Answer(NamedTuple):
     """Why there is no value: what the job has raised, or WorkerLostError if `ATTEMPTS` workers have ended at it."""
 
 
-class Dispatch(Generic[_Item]):
+class JobQueue(Generic[_Item]):
     """Has workers do a job for each of some items.
 
     Args:
