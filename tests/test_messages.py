@@ -107,6 +107,7 @@ BY_MODULE: dict[str, dict[str, str | None]] = {
         "Inputs": "Input",
     },
     "engine.array_api": {"argsrt": "argsort"},
+    "engine.distributed": {"predcit": "predict"},
     "engine.preprocessing": {"sequences": "sequence", "images": None},
     "engine.preprocessing.text": {"Tokeniser": "Tokenizer"},
     "engine.preprocessing.sequence": {"pad_sequence": "pad_sequences"},
