@@ -335,6 +335,19 @@ def test_tune(tmp_path: Path) -> None:
     assert again.stdout.splitlines() == lines[1:7]
 
 
+def test_tune_on_processes(tmp_path: Path) -> None:
+    pytest.importorskip("joblib")
+    (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")
+    command = ("tune", "script.py", "--trials", "3", "--epochs", "2", "--seed", "1")
+    here = run(*command, cwd=tmp_path)
+    there = run(*command, "--backend", "joblib", cwd=tmp_path)
+    assert there.returncode == 0, there.stderr
+    assert there.stdout.splitlines()[1:] == here.stdout.splitlines()[1:]
+    unknown = run(*command, "--backend", "spark", cwd=tmp_path)
+    assert unknown.returncode == 1
+    assert "engine tune: `backend` must be" in unknown.stderr
+
+
 def test_tune_without_what_it_needs(tmp_path: Path) -> None:
     found = run("tune", "missing.py", cwd=tmp_path)
     assert found.returncode == 2

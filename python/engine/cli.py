@@ -213,6 +213,12 @@ def _add_tune(commands: Commands) -> None:
         metavar="PATH",
         help="where trials are kept; a search that was ended goes on with the same file",
     )
+    parser.add_argument(
+        "--backend",
+        metavar="NAME",
+        help="processes that train the models: joblib, dask, ray, or the address of a Dask scheduler"
+        " (default: threads of this process)",
+    )
     parser.add_argument("--save", type=Path, metavar="MODEL.keras", help="where the best model is saved")
     parser.add_argument(
         "--plots", type=Path, metavar="FOLDER", help="where pictures of the search are written"

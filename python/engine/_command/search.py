@@ -54,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
             direction=args.direction,
             seed=args.seed,
             file=args.file,
+            backend=args.backend,
         )
     except TuneInterrupt as stopped:
         _print_table(stopped.results)
