@@ -168,3 +168,92 @@ def test_a_batch_whose_loss_is_not_finite() -> None:
 def test_a_callback_that_says_why() -> None:
     model = network(layers.Dense(1), optimizer=keras.optimizers.SGD(1e20))
     model.fit(1000 * X, X[:, :1], epochs=4, verbose=0, callbacks=[keras.callbacks.TerminateOnNaN()])
+
+
+@pytest.mark.parametrize(
+    ("units", "activation", "loss"),
+    [
+        (1, "sigmoid", losses.BinaryCrossentropy(from_logits=True)),
+        (3, "softmax", losses.CategoricalCrossentropy(from_logits=True)),
+        (3, "softmax", losses.SparseCategoricalCrossentropy(from_logits=True)),
+    ],
+)
+def test_probabilities_that_are_taken_for_logits(units: int, activation: str, loss: Any) -> None:
+    y = TARGETS[loss.name]
+    model = network(layers.Dense(units, activation=activation), loss=loss)
+    with pytest.warns(
+        UserWarning, match="into probabilities a second time: leave out from_logits=True"
+    ) as caught:
+        model.fit(X, y, epochs=2, verbose=0)
+    assert len(told(caught)) == 1
+    network(layers.Dense(units), loss=loss).fit(X, y, verbose=0)
+
+
+def test_a_normalization_that_was_not_adapted() -> None:
+    normalization = layers.Normalization()
+    model = keras.Sequential([keras.Input((4,)), normalization, layers.Dense(1)])
+    model.compile("sgd", "mse")
+    with pytest.warns(
+        UserWarning, match=r"'normalization\w*' has the mean 0 and the variance 1.* adapt\(x\)"
+    ) as caught:
+        model.fit(X, X[:, 0], verbose=0)
+    assert len(told(caught)) == 1
+    normalization.adapt(X)
+    model.compile("sgd", "mse")
+    model.fit(X, X[:, 0], verbose=0)
+    given = layers.Normalization(mean=0.0, variance=1.0)
+    model = keras.Sequential([keras.Input((4,)), given, layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(X, X[:, 0], verbose=0)
+
+
+def test_an_accuracy_of_numbers() -> None:
+    def learner(loss: str, metric: str = "accuracy", units: int = 1, activation: str | None = None) -> Any:
+        model = keras.Sequential([keras.Input((4,)), layers.Dense(units, activation=activation)])
+        model.compile("sgd", loss, metrics=[metric])
+        return model
+
+    for loss in ("mse", "mae", "huber"):
+        with pytest.warns(UserWarning, match="'accuracy' counts outputs that are the class 0 or 1") as caught:
+            learner(loss).fit(X, X[:, 0], epochs=2, verbose=0)
+        assert len(told(caught)) == 1
+    # Classes and shares of one are no mistakes, nor are other metrics.
+    learner("mse").fit(X, X[:, 0] > 0, verbose=0)
+    learner("binary_crossentropy", activation="sigmoid").fit(X, np.clip(X[:, 0], 0, 1), verbose=0)
+    learner("mse", units=3).fit(X, np.eye(3)[LABELS], verbose=0)
+    learner("mse", "mae").fit(X, X[:, 0], verbose=0)
+
+
+@pytest.mark.parametrize("loss", TARGETS)
+def test_a_validation_split_of_samples_in_order(loss: str) -> None:
+    y = np.asarray(TARGETS[loss])
+    order = np.argsort(y.argmax(-1) if y.ndim > 1 and y.shape[-1] > 1 else y.reshape(-1), kind="stable")
+    last = layers.Dense(3, "softmax") if "categorical" in loss else layers.Dense(1, "sigmoid")
+    with pytest.warns(UserWarning, match=r"is only among them|in the order of its classes") as caught:
+        network(last, loss=loss).fit(X, y[order], validation_split=0.2, verbose=0)
+    assert "pass stratify=True" in told(caught)[0]
+    fresh = layers.Dense(3, "softmax") if "categorical" in loss else layers.Dense(1, "sigmoid")
+    model = network(fresh, loss=loss)
+    model.fit(X, y, validation_split=0.2, verbose=0)
+    model.fit(X, y[order], validation_split=0.2, stratify=True, verbose=0)
+    model.fit(X, y[order], validation_data=(X, y), verbose=0)
+    network(layers.Dense(1)).fit(X, np.sort(X[:, 0]), validation_split=0.2, verbose=0)
+
+
+def test_a_class_that_validation_alone_has() -> None:
+    y = np.where(np.arange(64) < 60, LABELS % 2, 2)
+    with pytest.warns(UserWarning, match="class 2 is only among them"):
+        network(layers.Dense(3, "softmax"), loss="sparse_categorical_crossentropy").fit(
+            X, y, validation_split=0.1, verbose=0
+        )
+
+
+def test_a_class_weight_of_no_class() -> None:
+    model = network(layers.Dense(3, "softmax"), loss="sparse_categorical_crossentropy")
+    with pytest.warns(
+        UserWarning, match="has the class 7, but no target is of it: `y` has the classes 0, 1, 2"
+    ) as caught:
+        model.fit(X, LABELS, class_weight={0: 2.0, 7: 3.0}, verbose=0)
+    assert len(told(caught)) == 1
+    model.fit(X, LABELS, class_weight={0: 2.0}, verbose=0)
+    model.fit(X, LABELS, class_weight="balanced", verbose=0)

@@ -226,7 +226,7 @@ FIT: dict[str, Callable[[], dict[str, Any]]] = {
     "steps_of_a_generator": lambda: {"x": batches(), "steps_per_epoch": 2, "epochs": 2},
     "validation_steps": lambda: {**ARRAYS, "validation_data": (X, Y), "validation_steps": 2},
     "validation_batch_size": lambda: {
-        **ARRAYS, "validation_split": 0.5, "validation_steps": 2, "validation_batch_size": 5,
+        **ARRAYS, "validation_split": 0.4, "validation_steps": 2, "validation_batch_size": 5,
     },
     "validation_freq": lambda: {**ARRAYS, "validation_split": 0.25, "validation_freq": 2, "epochs": 4},
     "validation_epochs": lambda: {**ARRAYS, "validation_split": 0.25, "validation_freq": [1, 3], "epochs": 3},

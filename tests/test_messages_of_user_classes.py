@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -115,3 +116,53 @@ def test_a_step_that_reads_a_number_is_told_which_function_asked() -> None:
 def test_stacks_that_do_not_go_together_are_explained() -> None:
     with pytest.raises(ValueError, match=r"must be equal, counted from the right, or 1"):
         ops.matmul(np.ones((2, 3, 4), np.float32), np.ones((3, 4, 5), np.float32))
+
+
+class WithoutInit(layers.Layer):
+    """A layer that forgets the constructor of its base class."""
+
+    def __init__(self) -> None:
+        self.units = 3
+
+    def call(self, x: Any) -> Any:
+        return x
+
+
+class ModelWithoutInit(keras.Model):
+    """A model that forgets it, too."""
+
+    def __init__(self) -> None:
+        self.dense = layers.Dense(1)
+
+    def call(self, x: Any) -> Any:
+        return self.dense(x)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda: WithoutInit()(X),
+        lambda: WithoutInit().name,
+        lambda: keras.Sequential([WithoutInit()]),
+        lambda: ModelWithoutInit()(X),
+        lambda: ModelWithoutInit().predict(X),
+        lambda: ModelWithoutInit().summary(),
+        lambda: ModelWithoutInit().compile("sgd", "mse"),
+        lambda: ModelWithoutInit().fit(X, Y),
+    ],
+)
+def test_a_constructor_that_was_forgotten(use: Any) -> None:
+    with pytest.raises(RuntimeError, match=r"WithoutInit.__init__ has not called super\(\).__init__\(\)"):
+        use()
+
+
+@pytest.mark.parametrize("function", [math.sqrt, math.exp, float])
+def test_a_function_of_single_numbers(function: Any) -> None:
+    class Rooted(layers.Layer):
+        def call(self, x: Any) -> Any:
+            return function(x)
+
+    with pytest.raises(
+        TypeError, match=r"test_messages_of_user_classes.py:\d+: .* such as ops.sqrt\(x\) for math.sqrt\(x\)"
+    ):
+        keras.Sequential([keras.Input((4,)), Rooted()])

@@ -53,9 +53,15 @@ def test_wrong_names(tmp_path: Path) -> None:
         model.save_weights(tmp_path / "m.npz", nothing=1)
     with pytest.raises(ValueError, match="`by_name` only supports loading legacy"):
         model.load_weights(tmp_path / "m.weights.h5", by_name=True)
-    with pytest.raises(ValueError, match="File not found: filepath="):
+    with pytest.raises(ValueError, match=r"File not found: filepath=.* has no such file$"):
         models.load_model(tmp_path / "none.keras")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(ValueError, match=r"File not found: filepath=.*: there is no folder '.*none'"):
+        models.load_model(tmp_path / "none" / "m.keras")
+    (tmp_path / "digits.keras").touch()
+    with pytest.raises(ValueError, match=r"has no such file; did you mean 'digits.keras'\?"):
+        models.load_model(tmp_path / "digit.keras")
+    (tmp_path / "digits.keras").unlink()
+    with pytest.raises(FileNotFoundError, match=r"has no such file$"):
         model.load_weights(tmp_path / "none.weights.h5")
     with pytest.raises(FileNotFoundError):
         model.load_weights(tmp_path / "none.npz")

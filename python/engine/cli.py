@@ -287,3 +287,7 @@ def _info(_: argparse.Namespace) -> int:
     for name, value in rows:
         print(f"{name:18}{value}")
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

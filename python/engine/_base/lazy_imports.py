@@ -110,4 +110,5 @@ def _no_attribute(module: str, name: str, note: str, more: Iterable[str]) -> Att
     end = f"; did you mean {near!r}?" if near else ""
     if note:
         end += f" {note[0].upper()}{note[1:]}" if near else f": {note}"
-    return AttributeError(f"module {module!r} has no attribute {name!r}{end}", name=name, obj=owner)
+    # Without `obj`, so that Python adds no suggestion of its own.
+    return AttributeError(f"module {module!r} has no attribute {name!r}{end}", name=name)

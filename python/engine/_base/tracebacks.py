@@ -6,6 +6,7 @@ The methods of models are decorated with `without_engine_frames`. `engine.config
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from functools import wraps
 from types import TracebackType
@@ -14,6 +15,10 @@ from typing import Any, TypeVar, cast
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 PACKAGE_FOLDER = __file__.removesuffix(f"_base{os.sep}tracebacks.py")  # pathlib takes milliseconds to import
+
+
+# Python's message for a call with an unknown parameter.
+_UNKNOWN_PARAMETER = re.compile(r"(.+)\(\) got an unexpected keyword argument '(\w+)'")
 
 
 class _Setting:
@@ -42,10 +47,25 @@ def without_engine_frames(function: _Function) -> _Function:
         except Exception as error:
             if not _Setting.filtered:
                 raise
+            _suggest_parameter(function, error)
             # Not `from error`: it is the same error, with another traceback.
             raise error.with_traceback(_without_package(error.__traceback__))  # noqa: B904
 
     return cast(_Function, filtered)
+
+
+def _suggest_parameter(function: Callable[..., Any], error: Exception) -> None:
+    """Adds the nearest parameter of a function to the error of a call with an unknown one, unless Python has done so."""
+    unknown = _UNKNOWN_PARAMETER.fullmatch(str(error)) if type(error) is TypeError else None
+    if unknown is None or unknown[1] != function.__qualname__:
+        return
+    import inspect  # as for nearly all scripts, only an error needs these
+
+    from engine._base.checks import suggestion
+
+    closest = suggestion(unknown[2], inspect.signature(function).parameters)
+    if closest:
+        error.args = (f"{error}; did you mean {closest!r}?",)
 
 
 def line_of_users_code(error: BaseException) -> str | None:

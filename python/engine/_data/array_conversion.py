@@ -139,7 +139,13 @@ def require_finite(
         return
     values = np.asarray(array[row]).reshape(-1)
     column = int(np.argmin(np.isfinite(as_float32(values))))
-    where = f" in column {columns[column]!r}" if columns is not None and len(columns) == len(values) else ""
+    where = ""
+    if columns is not None and len(columns) == len(values):
+        where = f" in column {columns[column]!r}"
+    elif array.ndim == 2:  # noqa: PLR2004 # samples and features
+        where = f" in column {column}"
+    elif len(values) > 1:
+        where = f" at {[int(place) for place in np.unravel_index(column, array.shape[1:])]}"
     number = row if row_numbers is None else row_numbers[row]
     msg = (
         f"`{name}` must be finite and within float32's range, but row {number} holds {values[column]}{where}"

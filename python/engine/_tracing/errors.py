@@ -121,15 +121,18 @@ def _place(frame: Any, line: int) -> str:
     return f"{file}:{line}"
 
 
-def needs_values(what: str, action: str) -> NeedsValuesError:
+_CHOOSE = "choose between values by ops.where(condition, a, b) or ops.cond(condition, f, g), and use ops.shape(x) for lengths"
+
+
+def needs_values(what: str, action: str, advice: str = _CHOOSE) -> NeedsValuesError:
     """Returns the error for an action that needs the numbers of a symbol.
 
     Args:
         what: the symbol.
         action: such as "bool() of it".
+        advice: what to do instead.
     """
     return NeedsValuesError(
         f"{line_of_user()}: {what}, stands for numbers that are there only when a batch runs, so {action} has no value "
-        "while the function is recorded: choose between values by ops.where(condition, a, b) or "
-        "ops.cond(condition, f, g), and use ops.shape(x) for lengths"
+        f"while the function is recorded: {advice}"
     )

@@ -208,7 +208,11 @@ class Symbolic:
         raise self._no_values("complex() of it")
 
     def __float__(self) -> float:
-        raise self._no_values("float() of it")
+        raise needs_values(
+            repr(self),
+            "float() of it, as by a function of `math`,",
+            "use the function of the same name in ops or numpy, such as ops.sqrt(x) for math.sqrt(x)",
+        )
 
     def __int__(self) -> int:
         raise self._no_values("int() of it")

@@ -184,7 +184,10 @@ def checked_class_indices(array: Any, targeting: Targeting, name: str) -> Any:
         raise ValueError(msg)
     if array.shape not in (shape, (*shape, 1)):
         counted = "row of outputs" if targeting.rows else "sample"
-        msg = f"`{name}` must have shape {text_of_shape(targeting.rows)}, one class index per {counted}, got {array.shape}"
+        msg = (
+            f"`{name}` must have shape {text_of_shape(targeting.rows)}, one class index per {counted}, got {array.shape}"
+            + _flatten_for(targeting, array.shape[1:] in ((), (1,)))
+        )
         raise ValueError(msg)
     ignored = targeting.loss._ignored_class
     if isinstance(array, DeviceArray):
@@ -267,8 +270,25 @@ def _in_shape_of_outputs(array: Any, targeting: Targeting, name: str) -> Any:
         array = array.reshape(array.shape[:-1])
     if array.shape[1:] not in (shape, (targeting.outputs,)):
         msg = f"`{name}` must have shape {text_of_shape(shape)}, like the model's output, got {array.shape}"
+        if targeting.may_be_indices(array.shape[1:]) and array.dtype.kind in "iu":
+            msg += (
+                f": if it holds class indices, use loss='sparse_categorical_crossentropy', or pass to_categorical(y, "
+                f"{targeting.width})"
+            )
+        else:
+            msg += _flatten_for(targeting, array.shape[1:] in ((), (1,), shape[-1:]))
         raise ValueError(msg)
     return array
+
+
+def _flatten_for(targeting: Targeting, by_sample: bool) -> str:
+    """Returns the end of a message for targets `by_sample`, of which there is one for each sample, if the model has rows of outputs."""
+    if not (targeting.rows and by_sample):
+        return ""
+    return (
+        f": the model's output is {text_of_shape(targeting.output_shape)}; for one answer per sample put a Flatten() layer before the "
+        "Dense layers"
+    )
 
 
 def _suits(array: DeviceArray, loss: Loss) -> bool:

@@ -191,6 +191,11 @@ class Compiled:
         """Returns whether there are metrics of output number `output`."""
         return any(entry.output == output for entry in self._entries)
 
+    @property
+    def metrics_and_outputs(self) -> list[tuple[metrics.Metric, int]]:
+        """The metrics with the number of the output that each reads; an accuracy is the one that suits the targets, once it is known."""
+        return [(metric, entry.output) for metric, entry in zip(self._resolved, self._entries, strict=True)]
+
     def once(self, subject: str, warn: Callable[[], None]) -> None:
         """Calls `warn`, unless a warning of the same subject was given before."""
         if subject not in self._warned:

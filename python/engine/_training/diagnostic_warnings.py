@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from engine import activations, layers
-from engine._base.checks import REAL, Shape
+from engine import activations, layers, metrics
+from engine._base.checks import REAL, Shape, listing
 from engine._base.tracebacks import PACKAGE_FOLDER
 from engine._core_interface.cpp import DeviceArray
 from engine._data.device_arrays import summary_of
@@ -58,6 +58,8 @@ _OF_OUTPUTS = {
 _LOGARITHMIC = {"mean_squared_logarithmic_error", "poisson", "kl_divergence"}
 # The initial weights of layers are made for inputs of about 1. Inputs above this limit are much too large for them.
 _LARGE = 10.0
+# The targets that are looked at to find out whether they are classes.
+_MOST_TARGETS = 1000
 
 
 def warn(message: str) -> None:
@@ -93,6 +95,89 @@ def warn_of_layers(
             return
     for loss, path in zip(compiled.losses, paths, strict=True):
         _warn_of_outputs(loss, _last_activation(path))
+    for leaf in leaves:
+        if isinstance(leaf, layers.Normalization) and leaf._changes_nothing:
+            warn(
+                f"layer {leaf.name!r} has the mean 0 and the variance 1, so that it changes nothing: call its adapt(x) with the "
+                "training samples before training, or give it `mean` and `variance`"
+            )
+            return
+
+
+def warn_of_metrics(compiled: Compiled, source: Source) -> None:
+    """Warns of an accuracy of numbers that stand for no classes.
+
+    Args:
+        compiled: what the model was compiled with.
+        source: the training data.
+    """
+    if not isinstance(source, Samples):
+        return
+    targets = list(source.arrays.outputs.values())
+    for metric, output in compiled.metrics_and_outputs:
+        y = targets[output].y if output < len(targets) else None
+        if type(metric) is not metrics.BinaryAccuracy or not isinstance(y, np.ndarray):
+            continue
+        first = y[:_MOST_TARGETS]
+        others = first[(first != 0) & (first != 1)]
+        if others.size and compiled.losses[output]._lower()["kind"] not in _OF_OUTPUTS:
+            warn(
+                f"the metric {metric.name!r} counts outputs that are the class 0 or 1 of their target, but `y` holds numbers such "
+                f'as {others[0]:g}, so that it says nothing: use metrics=["mae"] or ["r2_score"] for numbers'
+            )
+            return
+
+
+def warn_of_unseen_classes(compiled: Compiled, source: Samples, held_out: Samples, share: float) -> None:
+    """Warns if `validation_split` takes all samples of a class, as it does if they are in the order of their classes.
+
+    Args:
+        compiled: what the model was compiled with.
+        source: the samples to train on.
+        held_out: the samples to validate with.
+        share: the `validation_split`.
+    """
+    pairs = zip(source.arrays.outputs.values(), held_out.arrays.outputs.values(), strict=True)
+    for loss, (seen, unseen) in zip(compiled.losses, pairs, strict=False):
+        if not _is_of_classes(loss) or seen.form.original is not None:
+            continue
+        first, last = (targets.classes("validation_split").reshape(-1) for targets in (seen, unseen))
+        lost, steps = np.setdiff1d(last, first), np.diff(np.concatenate([first, last]))
+        if lost.size or (steps.any() and ((steps >= 0).all() or (steps <= 0).all())):
+            why = (
+                f"class {lost[0]:g} is only among them" if lost.size else "`y` is in the order of its classes"
+            )
+            warn(
+                f"`validation_split={share:g}` takes the last samples, and {why}, so that other classes are learnt than are validated: "
+                "bring x and y into a random order, or pass stratify=True, which takes this share of each class"
+            )
+            return
+
+
+def warn_of_absent_classes(class_weight: object, source: Samples) -> None:
+    """Warns if a dict of weights of classes has one for a class that no target is of.
+
+    Args:
+        class_weight: as given to `fit`.
+        source: the samples to train on, which can be weighted by it.
+    """
+    outputs = list(source.arrays.outputs.values())
+    if len(outputs) != 1 or not isinstance(class_weight, Mapping):
+        return
+    if any(isinstance(value, (Mapping, str)) or value is None for value in class_weight.values()):
+        return  # those of outputs
+    classes = np.unique(outputs[0].classes("class_weight"))
+    absent = [key for key in class_weight if int(key) not in classes]
+    if absent:
+        warn(
+            f"`class_weight` has the class {absent[0]!r}, but no target is of it: `y` has the classes "
+            f"{listing([f'{one:g}' for one in classes])}"
+        )
+
+
+def _is_of_classes(loss: Loss) -> bool:
+    kind = loss._lower()["kind"]
+    return kind in _OF_CLASSES or kind in _OF_OUTPUTS
 
 
 def warn_of_unread_inputs(name: str, inputs: Sequence[str], reads: Iterable[Sequence[int]]) -> None:
@@ -141,6 +226,12 @@ def _suggestion_for_logits(loss: Loss, activation: str | None) -> tuple[str, str
 
 
 def _warn_of_outputs(loss: Loss, activation: str | None) -> None:
+    if loss._lower().get("from_logits") and activation in _PROBABILITIES:
+        warn(
+            f"the loss {loss.name!r} has from_logits=True, but the last activation is {activation}, so that its outputs are turned "
+            "into probabilities a second time: leave out from_logits=True, or leave the last layer without activation"
+        )
+        return
     suggestion = _suggestion_for_logits(loss, activation)
     if suggestion is None:
         return

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from engine._base.checks import Shape, integer, text_of_shape
 from engine._data.array_conversion import readable, real_array, require_finite
 from engine._data.batch_streams import is_indexed, raw_batches, samples_of_batch
+from engine._data.frames import feature_names
 
 
 def batches_to_adapt_to(data: Any, steps: int | None = None) -> Iterator[NDArray[Any]]:
@@ -41,7 +42,7 @@ def batches_to_adapt_to(data: Any, steps: int | None = None) -> Iterator[NDArray
                 f"{text_of_shape(shape)}: to leave out targets, pass x alone or batches that are tuples (x, y)"
             )
             raise ValueError(msg)
-        require_finite(readable(array), array, "data")
+        require_finite(readable(array), array, "data", columns=feature_names(batch))
         yield array
     if shape is None:
         msg = "`data` is empty: adapt() needs at least one sample"

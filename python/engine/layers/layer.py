@@ -60,7 +60,7 @@ from engine._core_interface.operations import (
 )
 from engine._data.array_conversion import readable, sample_shape_of_empty, shaped
 from engine._data.lazy_rows import require_tokens
-from engine._tracing.errors import CannotRecordError
+from engine._tracing.errors import CannotRecordError, NeedsValuesError
 from engine._tracing.extents import FullShape, full_shape
 from engine._tracing.lazy import (
     RecordedArray,
@@ -1564,7 +1564,17 @@ class Layer(Part, Leaf, Spec):
             return shape(outputs[1:], "compute_output_shape")
         masked = accepts(self.call, "mask")
         with self._adding(), on_trial():
-            return shape_by_trial(lambda inputs: shape_of_outputs(self._checked_call, inputs, masked), sample)
+            try:
+                return shape_by_trial(
+                    lambda inputs: shape_of_outputs(self._checked_call, inputs, masked), sample
+                )
+            except TypeError as error:
+                not_recorded = self._recorded_calls.last_error
+                if isinstance(
+                    not_recorded, NeedsValuesError
+                ):  # arrays are of no more use to `call` than symbols
+                    raise not_recorded from error
+                raise
 
     @property
     def _given_input_shape(self) -> Shape | None:

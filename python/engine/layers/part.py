@@ -62,6 +62,26 @@ def _is_private(name: str) -> bool:
     return name.startswith("_") and not name.endswith("__") and not name.startswith("_abc_")
 
 
+class ForgottenInitError(AttributeError, RuntimeError):
+    """An object lacks what the constructor of its base class sets. Keras raises RuntimeError."""
+
+
+def forgotten_init(cls: type) -> ForgottenInitError:
+    """Returns the error for an object of a user's class whose `__init__` has left out that of its base class."""
+    return ForgottenInitError(
+        f"{cls.__name__}.__init__ has not called super().__init__(): make that its first line"
+    )
+
+
+class SetByInit:
+    """What stands in a class for an attribute that the constructor sets in each object."""
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        if instance is None:
+            return self
+        raise forgotten_init(owner)
+
+
 class Part(Versioned):
     """Base class of what a model is made of: layers, and models in their turn."""
 
@@ -76,7 +96,7 @@ class Part(Versioned):
             raise AttributeError(msg)
         super().__setattr__(name, value)
 
-    name: str
+    name: Any = SetByInit()
     _path: str | None = None
     """The path that what contains it has given it."""
     _trainable = True

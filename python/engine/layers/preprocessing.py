@@ -209,6 +209,14 @@ class Normalization(Layer):
             values = np.broadcast_to(values, axes.inner_shape).reshape(1, *sizes)
         return np.array(values).view(Tensor)
 
+    @property
+    def _changes_nothing(self) -> bool:
+        """Whether mean and variance are 0 and 1, as they are before `adapt`."""
+        if not self.built or self.input_mean is not None:
+            return False
+        mean, variance, _ = self.get_weights()
+        return not mean.any() and bool((variance == 1).all())
+
     def _axes(self, input_shape: Shape) -> Axes:
         return axes_of(self.name, self.axis, input_shape)
 

@@ -26,9 +26,12 @@ from engine._training.checked_samples import checked_targets, require_readable
 from engine._training.compile_arguments import Compiled
 from engine._training.diagnostic_warnings import (
     lost_loss,
+    warn_of_absent_classes,
     warn_of_layers,
     warn_of_loss,
+    warn_of_metrics,
     warn_of_unread_inputs,
+    warn_of_unseen_classes,
 )
 from engine._training.runner import CoreRunner, Runner, StepRunner
 from engine._training.step_batches import StepArrays, batch_of_steps, samples_of_steps, unpacked_batch
@@ -214,10 +217,15 @@ class Execution(ABC):
                 )
                 raise ValueError(msg)
             source, held_out = source.split(share, stratify)
+            if not stratify and isinstance(self, CoreExecution):
+                warn_of_unseen_classes(self._compiled, source, held_out, share)
             if type(testing) is not type(self):
                 whole = cast("Samples", testing.source(*data))
                 held_out = whole.split(share, stratify)[1]
-        source = source.with_class_weight(self.class_weights(class_weight))
+        weighted = source.with_class_weight(self.class_weights(class_weight))
+        if isinstance(source, Samples):
+            warn_of_absent_classes(class_weight, source)
+        source = weighted
         if validation_data is not None:
             stream = yields_batches(validation_data)
             parts = (validation_data, None, None) if stream else testing._unpacked(validation_data)
@@ -379,6 +387,7 @@ class CoreExecution(Execution):
             graph, network = model._built_graph, model._built_graph.network
             shapes = shapes_of_leaves(graph, network).values
             warn_of_layers(compiled, network.leaves, shapes, paths_to_outputs(network))
+            warn_of_metrics(compiled, first)
             warn_of_unread_inputs(
                 model.name, [each.name for each in graph.input_layers], network.wiring.reads
             )

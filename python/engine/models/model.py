@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -77,6 +77,7 @@ from engine._training.compile_arguments import Compiled
 from engine._training.diagnostic_warnings import (
     all_finite,
     lost_loss,
+    warn,
     warn_of_weights,
 )
 from engine._training.draws import DrawPosition
@@ -101,7 +102,7 @@ from engine.layers.call_arguments import accepts, training_of
 from engine.layers.input_spec import InputSpec
 from engine.layers.layer import holders_of_metrics
 from engine.layers.operation import OperationPart
-from engine.layers.part import Part, is_name_of_library
+from engine.layers.part import Part, forgotten_init, is_name_of_library
 from engine.layers.symbols import Call, CallArguments, KerasTensor, called_on, symbols_of
 from engine.layers.variable import Variable
 from engine.metrics import Metric
@@ -159,6 +160,16 @@ _Also = TypeVar("_Also")
 _COMPILE_ARGUMENTS = (
     "loss", "loss_weights", "metrics", "weighted_metrics", "run_eagerly", "steps_per_execution", "jit_compile",
 )  # fmt: skip
+
+
+class _BeforeInit:
+    """What stands for attributes of a model that are used first of all, until its constructor sets them."""
+
+    def __init__(self, cls: type) -> None:
+        self._class = cls
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise forgotten_init(self._class)
 
 
 class _ends(property):  # noqa: N801 # written as a decorator
@@ -233,6 +244,8 @@ class Model(Part, SaysWhatIsLeftOut):
         """Returns a Functional for `Model(inputs, outputs)`, and an object of the class itself otherwise."""
         graph = cls is Model and (args or options.keys() & {"inputs", "outputs", "input", "output"})
         made = cast("Self", object.__new__(cast("type[Any]", Functional if graph else cls)))
+        missing = _BeforeInit(type(made))
+        made.__dict__.update(_built_graph=missing, _lock=missing)
         if cls.__init__ is not Model.__init__:
             made._constructed_with = arguments_by_name(cls, args, options)
         return made
@@ -397,6 +410,7 @@ class Model(Part, SaysWhatIsLeftOut):
 
     # Compile.
 
+    @without_engine_frames
     def compile(  # noqa: PLR0917 # Keras' signature
         self,
         optimizer: object = "rmsprop",
@@ -504,7 +518,7 @@ class Model(Part, SaysWhatIsLeftOut):
                 f"the CPU computes in float32, more exactly than the dtype policy {mixed.name!r} asks: only a GPU rounds the "
                 "operands of products, as for compile(..., device='cuda')"
             )
-            warnings.warn(message, stacklevel=3)
+            warn(message)
 
     @property
     def device(self) -> str:

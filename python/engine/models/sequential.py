@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from engine._base.checks import flag, require
+from engine._base.checks import WrongTypeError, flag, require
 from engine._base.spec import auto_name
 from engine.layers.part import Part
 from engine.layers.symbols import Call, first_call_of
@@ -57,6 +57,13 @@ class Sequential(Model):
                 "and make the layers attributes"
             )
             raise TypeError(msg)
+
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        """Raises WrongTypeError for layers that are not in a list."""
+        if cls.__init__ is Sequential.__init__ and args and isinstance(args[0], Part):
+            msg = f"Sequential takes its layers in a list: write Sequential([first, second, ...]), got {args[0]!r} as `layers`"
+            raise WrongTypeError(msg)
+        return super().__new__(cls, *args, **options)
 
     def __init__(
         self, layers: Sequence[Any] | None = None, trainable: bool = True, name: str | None = None

@@ -40,6 +40,7 @@ from engine.saving.contents import (
     require_file,
     size_of,
     understood,
+    where_missing,
 )
 from engine.saving.model_config import (
     config_of,
@@ -160,7 +161,7 @@ def load_model(
     path = Path(path_of(filepath, "filepath"))
     reading = opened_folder if path.is_dir() else _format(str(path), "model").open
     if not path.exists():
-        msg = f"File not found: filepath={filepath}. Please ensure the file is an accessible `{path.suffix}` file."
+        msg = f"File not found: filepath={filepath}. Please ensure the file is an accessible `{path.suffix}` file: {where_missing(path)}"
         raise ValueError(msg)
     require_file(path)
     with understood(filepath), custom_object_scope(custom_objects):

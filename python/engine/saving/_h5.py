@@ -38,6 +38,7 @@ from engine.saving.contents import (
     size_in_bytes,
     size_of,
     vars_of,
+    where_missing,
 )
 
 # The ending of the names of attributes that hold the number of arrays in a group.
@@ -148,7 +149,7 @@ def opened(file: Path | BytesIO, packed: int | None = None) -> Iterator[H5Group]
         ValueError: if the end of the file is missing.
     """
     if isinstance(file, Path) and not file.exists():
-        msg = f"no such file: {file}"
+        msg = f"no such file: {file}: {where_missing(file)}"
         raise FileNotFoundError(msg)
     if isinstance(file, Path):
         require_file(file)

@@ -20,7 +20,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._base.checks import REAL, Shape, WrongTypeError
+from engine._base.checks import REAL, Shape, WrongTypeError, nearest
 from engine._base.tracebacks import line_of_users_code
 
 Array = NDArray[Any]
@@ -329,6 +329,14 @@ def require_file(path: Path) -> None:
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # for a folder, Python's own error is good enough
         msg = f"can't read {str(path)!r}: it is a device or the like: give the path of a file"
         raise OSError(msg)
+
+
+def where_missing(path: Path) -> str:
+    """Returns for a message why there is no file `path`: the folder that is missing, or that has no such file but one of a near name."""
+    folder = path.resolve().parent
+    if not folder.is_dir():
+        return f"there is no folder {str(folder)!r}"
+    return f"the folder {str(folder)!r} has no such file{nearest(path.name, (each.name for each in folder.iterdir())).rstrip('.')}"
 
 
 def text_in(path: Path) -> str:

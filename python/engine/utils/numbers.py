@@ -18,7 +18,8 @@ ENDS = ("pre", "post")
 def set_random_seed(seed: int) -> None:
     """Seeds all random numbers, so that initial weights, dropout and the order of samples can be reproduced.
 
-    Results are reproduced bit for bit. It also seeds Python's `random` and NumPy's global generator.
+    Results are reproduced bit for bit. It also seeds Python's `random` and NumPy's global generator. All Python threads draw from one
+    stream, so models that several of them make or fit at the same time get other numbers each time; `fit_many` has a seed for each model.
 
     Args:
         seed: an int in [0, 2**32).
