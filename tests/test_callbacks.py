@@ -217,6 +217,21 @@ def test_an_exception_leaves_a_usable_model(hook: str, error: type[BaseException
     model.add(keras.layers.Activation("linear"))
 
 
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+def test_an_exception_keeps_the_history_of_epochs_that_ended(
+    error: type[BaseException], blobs: Blobs
+) -> None:
+    def fail(epoch: int, logs: Logs | None = None) -> None:
+        if epoch == 2:
+            raise error
+
+    model = classifier()
+    with pytest.raises(error):
+        model.fit(blobs.x, blobs.y, epochs=4, callbacks=[LambdaCallback(on_epoch_begin=fail)], verbose=0)
+    assert model.history.epoch == [0, 1]
+    assert len(model.history.history["loss"]) == len(model.history.epoch)
+
+
 @pytest.mark.parametrize(
     ("callbacks", "message"),
     [
