@@ -309,6 +309,48 @@ def test_pruners_of_optuna() -> None:
     assert results.best.complete
 
 
+class Pruner:
+    """Gives up every trial at one epoch, counted from 0."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def prune(self, study: Any, trial: Any) -> bool:
+        return bool(trial.last_step == self.epoch)
+
+
+def states_of_optuna(monkeypatch: pytest.MonkeyPatch, **arguments: Any) -> tuple[Any, list[str]]:
+    """Returns the trials of a search, and the states in the study of Optuna."""
+    optuna = pytest.importorskip("optuna")
+    studies, create = list[Any](), optuna.create_study
+    with monkeypatch.context() as patched:
+        patched.setattr(optuna, "create_study", lambda **given: studies.append(create(**given)) or studies[0])
+        results = search(**arguments)
+    return results, [trial.state.name for trial in studies[0].trials]
+
+
+@pytest.mark.parametrize(("epoch", "complete"), [(2, False), (3, True)])
+def test_a_trial_pruned_at_its_last_epoch_is_complete(
+    monkeypatch: pytest.MonkeyPatch, epoch: int, complete: bool
+) -> None:
+    results, states = states_of_optuna(monkeypatch, pruner=Pruner(epoch))
+    assert [(trial.complete, trial.epochs) for trial in results] == [(complete, epoch + 1)] * 6
+    assert states == ["COMPLETE" if complete else "PRUNED"] * 6
+
+
+def test_optuna_learns_once_what_halving_gives_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "trials.jsonl"
+    given = {"sampler": "tpe", "pruner": "halving", "max_trials": 9, "epochs": 9, "file": file}
+    results, states = states_of_optuna(monkeypatch, **given)
+    assert [trial.complete for trial in results] == [state == "COMPLETE" for state in states]
+    assert sorted(states) == ["COMPLETE"] + ["PRUNED"] * 8
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join(lines[:6]) + "\n")  # as if killed in the first rung
+    resumed, states = states_of_optuna(monkeypatch, **given)
+    assert sorted(states) == ["COMPLETE"] + ["PRUNED"] * 8
+    assert len(resumed) == 9
+
+
 def test_a_message_says_what_installs_optuna(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ImportError, match="pip install optuna"):

@@ -226,7 +226,7 @@ class TextVectorization(VocabularyLayer):
         if self._output_mode == "int" and self._length is not None:
             rows = [row[: self._length] for row in rows]
         lengths = np.fromiter(map(len, rows), np.intp, len(rows))
-        length = max(lengths.max(initial=0), self._length or 0)
+        length = max(int(lengths.max(initial=0)), self._length or 0)
         present = np.arange(length) < lengths[:, np.newaxis]
         empty = 0 if self._output_mode == "int" else -1  # which counts for no entry of a vector
         indices = np.full((len(rows), length), empty, np.int64)

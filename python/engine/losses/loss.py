@@ -231,7 +231,7 @@ class Loss(Spec):
         if self.reduction != "mean_with_sample_weight":
             divisor = np.sum(np.broadcast_to(mean_mask, weighted.shape))
         elif sample_weight is not None and np.size(sample_weight) == 1 and all_count:
-            divisor = np.float64(np.sum(sample_weight))  # as in Keras, one weight for all is added once
+            divisor = np.float64(np.sum(np.asarray(sample_weight)))  # as in Keras, one for all is added once
         else:
             divisor = np.sum(np.broadcast_to(mean_mask, weighted.shape) * weights)
         return Number(np.sum(weighted) / divisor if divisor else 0.0)

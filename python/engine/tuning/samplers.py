@@ -35,7 +35,7 @@ class Sampler(ABC):
         return []
 
     def tell(self, trial: Trial) -> None:  # noqa: B027 # most learn nothing
-        """Learns what has become of a trial."""
+        """Learns what has become of a trial, which is trained no further."""
 
 
 class RandomSampler(Sampler):
@@ -127,27 +127,28 @@ class OptunaSampler(Sampler):
         return [] if not self._prunes else [Reporting(lambda: self._trial(number), self._objective)]
 
     def tell(self, trial: Trial) -> None:
-        """Tells the study the score, or that the trial has failed."""
-        states = self._optuna.trial.TrialState
-        scored = trial.score == trial.score  # not NaN
-        if trial.number in self._asked:
-            state = (
-                states.COMPLETE
-                if scored and trial.error is None
-                else states.PRUNED
-                if scored
-                else states.FAIL
-            )
-            self._study.tell(
-                self._asked[trial.number], trial.score if state == states.COMPLETE else None, state=state
-            )
-        elif scored:  # of an earlier process
+        """Tells the study the score, that the trial was given up with this score, or that it has failed."""
+        trials = self._optuna.trial
+        values: dict[str, Any] = {}
+        if trial.score != trial.score or trial.error is not None:  # NaN: there is no score
+            state = trials.TrialState.FAIL
+        elif trial.complete:
+            state, values = trials.TrialState.COMPLETE, {"value": trial.score}
+        else:
+            state = trials.TrialState.PRUNED
+            values = {"intermediate_values": {trial.epochs - 1: trial.score}}
+        asked = self._asked.get(trial.number)
+        if asked is None:  # of an earlier process
             distributions = {name: self._distribution(parameter) for name, parameter in trial.space.items()}
             self._study.add_trial(
-                self._optuna.trial.create_trial(
-                    params=dict(trial.values), distributions=distributions, value=trial.score
+                trials.create_trial(
+                    state=state, params=dict(trial.values), distributions=distributions, **values
                 )
             )
+            return
+        if state == trials.TrialState.PRUNED and not self._prunes:  # or it was reported after each epoch
+            asked.report(trial.score, trial.epochs - 1)
+        self._study.tell(asked, values.get("value"), state=state)
 
     def _trial(self, number: int) -> Any:
         if number not in self._asked:

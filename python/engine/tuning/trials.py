@@ -55,6 +55,11 @@ class Trial:
         """How many epochs the model was trained for."""
         return max((len(values) for values in self.history.values()), default=0)
 
+    @property
+    def settled(self) -> bool:
+        """Whether it is trained no further, however well the others do."""
+        return self.complete or self.ended or self.error is not None
+
 
 class TrialFile:
     """A file with a line of JSON for what a search is, and one for each training that has ended.

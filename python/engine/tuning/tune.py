@@ -266,7 +266,8 @@ class _Search:
         self.trials = dict(stored.trials)
         self._models: dict[int, Any] = {}
         for trial in self.trials.values():
-            sampler.tell(trial)
+            if trial.settled:
+                sampler.tell(trial)
 
     def results(self) -> TuneResults:
         """Returns the trials that have ended at least one training."""
@@ -290,13 +291,22 @@ class _Search:
         numbers: Sequence[int] = bracket.numbers
         for place, rung in enumerate(bracket.rungs):
             if place:
-                numbers = self._best(numbers, place)[: rung.trials]
+                best = self._best(numbers, place)[: rung.trials]
+                self._give_up(set(numbers).difference(best))
+                numbers = best
                 self._forget_models(self._settings.keep_models, numbers)
             left = [number for number in numbers if self._goes_on(number, place)]
             if len(bracket.rungs) > 1 and self._settings.verbose != 0 and left:
                 print_message(f"{with_noun(len(left), 'trial')} until epoch {rung.epochs}")
             if left:
                 self._train(left, place, rung.epochs, workers, last=place + 1 == len(bracket.rungs))
+
+    def _give_up(self, numbers: Iterable[int]) -> None:
+        """Tells the sampler of trials that are trained no further, since others do better."""
+        for number in sorted(numbers):
+            trial = self.trials.get(number)
+            if trial is not None and not trial.settled:
+                self._sampler.tell(trial)
 
     def _goes_on(self, number: int, stage: int) -> bool:
         """Whether a trial is still to be trained for the time number `stage`."""
@@ -337,11 +347,12 @@ class _Search:
         def keep(result: FitResult) -> FitResult:
             trial = trials[result.number]
             if not isinstance(result.error, Interrupted):
-                pruned = any(watch.pruned for watch in watching[result.number])
                 self._record(trial, result, until)
+                pruned = trial.ended and any(watch.pruned for watch in watching[result.number])
                 trial.complete = trial.error is None and not pruned and (last or trial.ended)
                 self._stored.add(trial)
-                self._sampler.tell(trial)
+                if trial.settled:
+                    self._sampler.tell(trial)
                 if result.model is not None:
                     self._models[trial.number] = result.model
                 if last:

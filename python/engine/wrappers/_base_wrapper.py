@@ -272,7 +272,8 @@ class BaseWrapper(BaseEstimator):
                 msg = f"each sample of `X` has shape {X.shape[1:]}, but {self.X_shape_[1:]} is expected as in `fit`"
                 raise ValueError(msg)
         if y is not None:
-            numeric = y_numeric and getattr(y, "dtype", np.asarray(y).dtype).kind in "OUS"
+            dtype = y.dtype if hasattr(y, "dtype") else np.asarray(y).dtype
+            numeric = y_numeric and dtype.kind in "OUS"
             y = check_array(
                 y,
                 ensure_2d=False,
