@@ -12,8 +12,9 @@ from typing import Any
 
 import engine
 
-# Modules that are not for users: one is run and not imported, the other implements `Sequential.export`.
-_NOT_FOR_IMPORT = {"cli", "export"}
+# Modules without a page: one is run and not imported, another implements `Sequential.export`, and `tensorflow` has the names and
+# arguments of TensorFlow, which describes them.
+_NOT_FOR_IMPORT = {"cli", "export", "tensorflow"}
 
 # Methods of every estimator, which scikit-learn describes.
 INTERNAL = {

@@ -58,6 +58,7 @@ LAYERS = [
     {"wrappers"},
     {"_keras2"},
     {"__init__"},
+    {"tensorflow"},
     {"_command", "cli"},
     {"__main__"},
 ]
@@ -240,6 +241,13 @@ def test_names_of_older_versions_stand_apart() -> None:
         if "_keras2" in imported_modules(path) and "_keras2" not in path.parts
     }
     assert outside == {"python/engine/__init__.py"}
+
+
+def test_names_of_tensorflow_stand_apart() -> None:
+    """They are a table of what the package has: nothing in it reads them."""
+    assert {relative(path.parent) for path in python_sources() if "tensorflow" in imported_modules(path)} == {
+        "python/engine/tensorflow"
+    }
 
 
 def test_what_cython_imports_exists() -> None:

@@ -85,7 +85,7 @@ def get(identifier: object) -> Callable[..., Any]:
 
 def _engine_equivalent(function: Callable[..., Any]) -> Callable[..., Any]:
     """Returns the engine's activation for the same function of TensorFlow or Keras, such as `tf.nn.relu`; others as they are."""
-    library = str(getattr(function, "__module__", "")).partition(".")[0]
+    library = str(getattr(function, "__module__", "")).removeprefix("engine.").partition(".")[0]
     # TensorFlow's own names of some functions end in the version of its interface, as that of `tf.nn.softmax` does.
     name = str(getattr(function, "__name__", "")).removesuffix("_v2")
     return _names.get(name, function) if library in {"tensorflow", "keras"} else function
