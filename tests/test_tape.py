@@ -152,6 +152,32 @@ def test_a_watched_tensor() -> None:
     )
 
 
+@pytest.mark.parametrize("shape", [(), (1,)])
+@pytest.mark.parametrize(
+    ("function", "gradient"),
+    [
+        (lambda x: x * 1.5, 1.5),
+        (lambda x: 1.5 - x, -1.0),
+        (ops.square, 4.0),
+        (lambda x: ops.exp(x) * x, 3 * np.exp(2)),
+        (lambda x: x**x, 4 * (1 + np.log(2))),
+        (lambda x: ops.power(3.0, x), 9 * np.log(3)),
+        (lambda x: ops.where(x > 0, x, 0.0), 1.0),
+        (lambda x: ops.sum(ops.stack([x, x])), 2.0),
+        (lambda x: ops.clip(x, 0.0, 9.0), 1.0),
+    ],
+)
+def test_a_watched_number_is_no_constant(shape: tuple[int, ...], function: Any, gradient: float) -> None:
+    x = ops.convert_to_tensor(np.full(shape, 2.0).tolist())
+    with keras.GradientTape() as outer:
+        outer.watch(x)
+        with keras.GradientTape() as tape:
+            tape.watch(x)
+            y = function(x)
+        first = tape.gradient(y, x)
+        np.testing.assert_allclose(first.numpy(), np.full(shape, gradient), rtol=1e-6)
+
+
 def test_a_watched_numpy_array_is_seen_by_functions_of_ops() -> None:
     x = np.array([1.0, 2.0], np.float32)
     with keras.GradientTape() as tape:

@@ -24,7 +24,7 @@ from engine._tracing.extents import (
     size_of,
     text_of_extents,
 )
-from engine._tracing.symbolic import BatchLength
+from engine._tracing.symbolic import BatchLength, current
 from engine._tracing.trace import Computed, Node, Trace, TracedArray, as_traced, length_term, trace_of
 
 
@@ -110,11 +110,12 @@ def _give_batch_axis(array: TracedArray) -> None:
 
 
 def number_in(value: Any) -> float | None:
-    """Returns a number that a user gave, also as an array without axes; None for anything else."""
+    """Returns a number that a user gave, also as an array without axes that no tape watches; None for anything else."""
     if isinstance(value, (bool, int, float, np.generic)):
         return float(value)
     if isinstance(value, np.ndarray) and value.ndim == 0 and not hasattr(value, "_weight_in"):
-        return float(value)
+        watched = id(value) in getattr(current.get(), "watched", ())
+        return None if watched else float(value)
     return None
 
 
