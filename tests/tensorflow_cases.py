@@ -103,6 +103,21 @@ CASES = """
     tf.math.floormod(i, 3)
     tf.foldl(lambda a, b: a + b, v)
     tf.foldl(lambda a, b: a * b, v, initializer=2.0)
+    tf.foldr(lambda a, b: a - b, v)
+    tf.broadcast_static_shape(tf.TensorShape([2, 1]), tf.TensorShape([3])).as_list()
+    tf.broadcast_dynamic_shape([2, 1], [3])
+    tf.dtypes.cast([1.5], tf.dtypes.int32)
+    tf.timestamp().dtype.name
+    tf.nn.compute_average_loss(v)
+    tf.nn.compute_average_loss(v[:2], sample_weight=[1.0, 0.5], global_batch_size=4)
+    tf.sort(tf.math.real(tf.linalg.eigvals(s)))
+    tf.math.abs(tf.linalg.eig(tf.constant([[2.0, 0.0], [0.0, 3.0]]))[1])
+    tf.constant(['a', 'é']).numpy().tolist()[1].decode()
+    tf.constant(b'ab').numpy().decode()
+    tf.function(lambda x: 3)(1.0).numpy()
+    tf.Variable([1.0, 2.0, 3.0])[1:].assign([7.0, 8.0])
+    tf.py_function(lambda: None, [], ())
+    tf.numpy_function(Tout=tf.float32)(lambda a: a * 2)(v)
     tf.gather(x, [2, 0])
     tf.gather(x, [[1, 3], [0, 2]], axis=1)
     tf.gather(x, [[1, 3], [0, 2], [0, 0]], batch_dims=1)
@@ -487,7 +502,7 @@ def described(value: Any) -> Any:
         return {name: described(each) for name, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [described(each) for each in value]
-    if isinstance(value, (bool, int, float, str)) and not isinstance(value, np.generic):
+    if isinstance(value, (bool, int, float, str, type(None))) and not isinstance(value, np.generic):
         return value
     array = value.numpy() if hasattr(value, "numpy") else value
     array = np.array(array)

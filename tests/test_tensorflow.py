@@ -327,8 +327,8 @@ def test_lines_and_files(tmp_path: Path) -> None:
     tf.io.write_file(f"{tmp_path}/texts/b.txt", "three")
     files = tf.data.Dataset.list_files(f"{tmp_path}/texts/*.txt", shuffle=False)
     lines = files.flat_map(tf.data.TextLineDataset)
-    assert [str(line.numpy()) for line in lines] == ["one", "two", "three"]
-    assert tf.io.read_file(f"{tmp_path}/texts/b.txt").numpy() == "three"
+    assert [line.numpy() for line in lines] == [b"one", b"two", b"three"]
+    assert tf.io.read_file(f"{tmp_path}/texts/b.txt").numpy() == b"three"
     assert tf.io.gfile.exists(f"{tmp_path}/texts")
     assert [Path(path).name for path in tf.io.gfile.glob(f"{tmp_path}/texts/*")] == ["a.txt", "b.txt"]
     with pytest.raises(FileExistsError, match="overwrite=True"):

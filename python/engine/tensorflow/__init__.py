@@ -38,6 +38,8 @@ from engine.tensorflow import (
 from engine.tensorflow._arrays import (
     argsort,
     boolean_mask,
+    broadcast_dynamic_shape,
+    broadcast_static_shape,
     broadcast_to,
     cast,
     clip_by_global_norm,
@@ -51,6 +53,7 @@ from engine.tensorflow._arrays import (
     expand_dims,
     fill,
     foldl,
+    foldr,
     gather,
     gather_nd,
     identity,
@@ -90,6 +93,7 @@ from engine.tensorflow._arrays import (
     tensor_scatter_nd_sub,
     tensor_scatter_nd_update,
     tile,
+    timestamp,
     transpose,
     unique,
     unique_with_counts,
@@ -118,6 +122,19 @@ complex64, complex128 = np.dtype(np.complex64), np.dtype(np.complex128)
 string = np.dtype(object)
 DType = as_dtype = np.dtype
 newaxis = None
+
+
+class dtypes:  # noqa: N801 # a module in TensorFlow
+    """The dtypes."""
+
+    bool, string = bool, string
+    float16, float32, float64 = float16, float32, float64
+    int8, int16, int32, int64 = int8, int16, int32, int64
+    uint8, uint16, uint32, uint64 = uint8, uint16, uint32, uint64
+    complex64, complex128 = complex64, complex128
+    DType = as_dtype = np.dtype
+    cast = staticmethod(cast)
+
 
 # Names of `tf.math` and others that are at the top as well.
 
@@ -263,6 +280,8 @@ __all__ = [
     "bfloat16",
     "bool",
     "boolean_mask",
+    "broadcast_dynamic_shape",
+    "broadcast_static_shape",
     "broadcast_to",
     "cast",
     "clip_by_global_norm",
@@ -283,6 +302,7 @@ __all__ = [
     "device",
     "distribute",
     "double",
+    "dtypes",
     "einsum",
     "ensure_shape",
     "errors",
@@ -294,6 +314,7 @@ __all__ = [
     "float32",
     "float64",
     "foldl",
+    "foldr",
     "function",
     "gather",
     "gather_nd",
@@ -366,6 +387,7 @@ __all__ = [
     "tensordot",
     "test",
     "tile",
+    "timestamp",
     "train",
     "transpose",
     "uint8",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import accumulate
@@ -13,7 +14,7 @@ import numpy as np
 from engine import ops, tree
 from engine._base.tensor_like import StoredArray
 from engine._tracing.errors import needs_values
-from engine._tracing.symbolic import is_symbolic
+from engine._tracing.symbolic import current, is_symbolic
 from engine.tensorflow._like_ops import like_ops
 from engine.tensorflow._tensor import Tensor, TensorShape, constant, lengths, returns_tensors, tensors
 
@@ -623,24 +624,54 @@ def foldl(fn: Callable[[Any, Any], Any], elems: Any, initializer: Any = None, **
     return state
 
 
+@returns_tensors
+def foldr(fn: Callable[[Any, Any], Any], elems: Any, initializer: Any = None, **others: Any) -> Any:
+    """Does what `foldl` does, from the last part to the first."""
+    return foldl(fn, ops.flip(convert_to_tensor(elems), 0), initializer)
+
+
+def broadcast_static_shape(shape_x: Any, shape_y: Any) -> TensorShape:
+    """Returns the shape that arrays of two shapes have together."""
+    return TensorShape(np.broadcast_shapes(tuple(shape_x), tuple(shape_y)))
+
+
+def broadcast_dynamic_shape(shape_x: Any, shape_y: Any) -> Any:
+    """Returns the shape that arrays of two shapes have together, as a tensor."""
+    return constant(np.broadcast_shapes(lengths(shape_x), lengths(shape_y)), np.int32)
+
+
+def timestamp(name: str | None = None) -> Any:
+    """Returns the seconds since 1970. A function that contains such a call runs as it is written."""
+    if current.get() is not None:
+        raise needs_values("the present time", "tf.timestamp()")
+    return constant(time.time(), np.float64)
+
+
 def py_function(func: Callable[..., Any], inp: Any, Tout: Any, name: str | None = None) -> Any:  # noqa: N803
     """Calls a function of Python with tensors. A function that contains such a call runs as it is written."""
     if any(is_symbolic(leaf) for leaf in tree.flatten(inp)):
         raise needs_values("an argument of tf.py_function", "tf.py_function")
     result = func(*map(tensors, inp))
+    if isinstance(Tout, (list, tuple)) and not Tout:
+        return []
     if isinstance(Tout, (list, tuple)):
         return [constant(each, dtype) for each, dtype in zip(result, Tout, strict=True)]
     return constant(result, Tout)
 
 
 def numpy_function(
-    func: Callable[..., Any],
-    inp: Any,
-    Tout: Any,  # noqa: N803
+    func: Callable[..., Any] | None = None,
+    inp: Any = None,
+    Tout: Any = None,  # noqa: N803
     stateful: bool = True,
     name: str | None = None,
 ) -> Any:
-    """Calls a function of Python with arrays of NumPy. A function that contains such a call runs as it is written."""
+    """Calls a function of Python with arrays of NumPy. A function that contains such a call runs as it is written.
+
+    Without `func` it decorates a function, whose calls are of that kind.
+    """
+    if func is None:
+        return lambda decorated: lambda *args: numpy_function(decorated, args, Tout)
     return py_function(lambda *args: func(*map(np.asarray, args)), inp, Tout)
 
 

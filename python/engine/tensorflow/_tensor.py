@@ -96,8 +96,12 @@ class Tensor(tensor_like.Tensor, metaclass=_Kind):
         return "/job:localhost/replica:0/task:0/device:CPU:0"
 
     def numpy(self) -> Any:
-        """Returns a copy as an array of NumPy, or a scalar of NumPy if there are no axes."""
-        return np.array(self)[()]
+        """Returns a copy as an array of NumPy, or a scalar of NumPy if there are no axes. Texts are bytes of UTF-8."""
+        if self.dtype.kind != "U":
+            return np.array(self)[()]
+        encoded = np.empty(self.shape, object)
+        encoded.ravel()[:] = [str(each).encode() for each in np.asarray(self).ravel()]
+        return encoded[()]
 
     def ref(self) -> Reference:
         """Returns a key for dicts and sets, as tensors have no hash."""
@@ -185,6 +189,8 @@ def tensors(value: Any) -> Any:
         return value if type(value) is Tensor else np.asarray(value).view(Tensor)
     if isinstance(value, tensor_like.Number):
         return np.asarray(value.numpy()).view(Tensor)
+    if isinstance(value, bytes):
+        return constant(value)
     if isinstance(value, (list, tuple, Mapping)):
         return tree.map_structure(tensors, value)
     return value
@@ -207,6 +213,11 @@ def constant(value: Any, dtype: Any = None, shape: Any = None, name: str | None 
 
         return ops.convert_to_tensor(value, dtype)
     array = np.array(value)
+    if array.dtype.kind == "S" or (
+        array.dtype.kind == "O" and all(isinstance(each, (bytes, str)) for each in array.flat)
+    ):
+        flat = [each.decode() if isinstance(each, bytes) else each for each in array.ravel().tolist()]
+        array = np.array(flat, str).reshape(array.shape)
     if dtype is not None:
         array = array.astype(dtype if array.dtype.kind != "U" or np.dtype(dtype).kind != "O" else array.dtype)
     elif not hasattr(value, "dtype"):

@@ -13,7 +13,7 @@ from engine.layers import Layer
 from engine.layers.variable import Variable as EngineVariable
 from engine.models import Model
 from engine.models.compiled_functions import CompiledFunction
-from engine.tensorflow._tensor import Reference, TensorShape, constant, tensors
+from engine.tensorflow._tensor import Reference, Tensor, TensorShape, constant, tensors
 
 
 class _Kind(ABCMeta):
@@ -119,7 +119,25 @@ class Variable(EngineVariable, metaclass=_Kind):
         return tensors(super().__array_ufunc__(ufunc, method, *inputs, **options))
 
     def __getitem__(self, key: Any) -> Any:
-        return tensors(super().__getitem__(key))
+        part = super().__getitem__(key)
+        if not isinstance(part, (np.ndarray, np.generic)):
+            return part
+        entries: Any = np.asarray(part).view(VariablePart)
+        entries.variable, entries.key = self, key
+        return entries
+
+
+class VariablePart(Tensor):
+    """Entries of a variable, which can be assigned to it."""
+
+    variable: Any = None
+    key: Any = None
+
+    def assign(self, value: Any) -> Any:
+        """Sets these entries of the variable, and returns it."""
+        values = np.array(self.variable)
+        values[self.key] = value
+        return self.variable.assign(values)
 
 
 class Module:
@@ -198,7 +216,10 @@ class Function(CompiledFunction):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Calls the function."""
-        return tensors(super().__call__(*args, **kwargs))
+        result = tensors(super().__call__(*args, **kwargs))
+        return tree.map_structure(
+            lambda leaf: constant(leaf) if isinstance(leaf, (int, float)) else leaf, result
+        )
 
     def get_concrete_function(self, *args: Any, **kwargs: Any) -> Any:
         """Returns the function itself, which is compiled for each form of its arguments when it is called."""

@@ -90,6 +90,11 @@ class optimizer:  # noqa: N801 # a module in TensorFlow
     def set_experimental_options(options: Any) -> None:
         """Has no effect."""
 
+    @staticmethod
+    def get_experimental_options() -> dict[str, Any]:
+        """Returns an empty dict."""
+        return {}
+
 
 class experimental:  # noqa: N801 # a module in TensorFlow
     """Older names, and settings of GPUs without effect."""

@@ -444,7 +444,7 @@ class Dataset:
 
     def as_numpy_iterator(self) -> Iterator[Any]:
         """Returns an iterator over the elements as arrays and scalars of NumPy."""
-        return (tree.map_structure(lambda leaf: leaf.numpy(), element) for element in self)
+        return (_map(lambda leaf: leaf.numpy(), element) for element in self)
 
     def get_single_element(self, name: str | None = None) -> Any:
         """Returns the only element.

@@ -7,6 +7,8 @@ from glob import glob as _glob
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from engine.tensorflow._tensor import constant
 
 __all__ = ["gfile", "read_file", "write_file"]
@@ -21,7 +23,7 @@ def write_file(filename: Any, contents: Any, name: str | None = None) -> None:
     """Writes a text to a file, whose folder is made if it is missing."""
     path = Path(str(filename))
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(str(constant(contents).numpy()), encoding="utf-8")
+    path.write_text(str(np.asarray(constant(contents))), encoding="utf-8")
 
 
 class gfile:  # noqa: N801 # a module in TensorFlow

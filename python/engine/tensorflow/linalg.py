@@ -30,7 +30,9 @@ __all__ = [
     "cross",
     "diag",
     "diag_part",
+    "eig",
     "eigh",
+    "eigvals",
     "eigvalsh",
     "einsum",
     "eye",
@@ -255,6 +257,19 @@ def eigh(tensor: Any, name: str | None = None) -> Any:
 def eigvalsh(tensor: Any, name: str | None = None) -> Any:
     """Returns the eigenvalues of symmetric matrices in ascending order."""
     return ops.eigh(tensor)[0]
+
+
+@returns_tensors
+def eig(tensor: Any, name: str | None = None) -> Any:
+    """Returns eigenvalues, in no order, and eigenvectors in columns, as complex numbers."""
+    values, vectors = np.linalg.eig(np.asarray(tensor))
+    kind = np.complex64 if np.asarray(tensor).dtype == np.float32 else np.complex128
+    return values.astype(kind), vectors.astype(kind)
+
+
+def eigvals(tensor: Any, name: str | None = None) -> Any:
+    """Returns eigenvalues, in no order, as complex numbers."""
+    return eig(tensor)[0]
 
 
 @returns_tensors

@@ -38,6 +38,7 @@ __all__ = [
     "batch_normalization",
     "bias_add",
     "bincount",
+    "compute_average_loss",
     "crelu",
     "dropout",
     "embedding_lookup",
@@ -180,6 +181,16 @@ def log_poisson_loss(
 def l2_loss(t: Any, name: str | None = None) -> Any:
     """Returns half of the sum of squares."""
     return ops.multiply(ops.sum(ops.square(t)), 0.5)
+
+
+@returns_tensors
+def compute_average_loss(
+    per_example_loss: Any, sample_weight: Any = None, global_batch_size: Any = None, **others: Any
+) -> Any:
+    """Returns the sum of losses, with weights if there are any, divided by `global_batch_size`, by default their number."""
+    losses = per_example_loss if sample_weight is None else ops.multiply(per_example_loss, sample_weight)
+    size = int(np.prod(ops.shape(per_example_loss))) if global_batch_size is None else int(global_batch_size)
+    return ops.divide(ops.sum(losses), float(size))
 
 
 @returns_tensors

@@ -136,7 +136,11 @@ class Checkpoint:
             if not isinstance(optimizer, Optimizer) or optimizer.built:
                 continue
             count = sum(key.startswith(f"{name}/") for key in saved)
-            others = [value for value in self._objects.values() if not isinstance(value, Optimizer)]
+            others = [
+                value
+                for value in self._objects.values()
+                if isinstance(value, (Model, Module, Layer, Variable))
+            ]
             weights = [
                 weight
                 for value in others
