@@ -164,7 +164,7 @@ def one_hot(  # TensorFlow's signature
     if on_value is None and off_value is None:
         return hot
     low, high = 0 if off_value is None else off_value, 1 if on_value is None else on_value
-    if np.dtype(dtype).kind in "bU":
+    if np.dtype(dtype).kind in {"b", "U"}:
         return np.where(hot, high, low)
     return ops.add(
         ops.multiply(hot, ops.cast(np.subtract(high, low), _name(dtype))), ops.cast(low, _name(dtype))
