@@ -299,6 +299,15 @@ def test_samplers_of_optuna(sampler: str) -> None:
         assert ("rate" in trial.values) == trial.values["dropout"]
 
 
+@pytest.mark.parametrize("backend", [None, "joblib"])
+def test_the_score_is_that_of_the_weights(backend: str | None) -> None:
+    stopping = keras.callbacks.EarlyStopping("val_loss", patience=2, restore_best_weights=True)
+    results = search(max_trials=6, epochs=30, callbacks=[stopping], keep_models=6, backend=backend)
+    histories = [trial.history["val_loss"] for trial in results]
+    assert any(history[-1] > min(history) for history in histories)
+    assert [trial.score for trial in results] == [min(history) for history in histories]
+
+
 def test_pruners_of_optuna() -> None:
     optuna = pytest.importorskip("optuna")
     pruner = optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=1)

@@ -98,7 +98,31 @@ def test_samplers_of_optuna_learn_from_workers() -> None:
     assert results.best_model.predict(X[:3], verbose=0).shape == (3, 1)
 
 
-def test_pruners_of_optuna_need_this_process() -> None:
+def test_pruners_of_optuna_decide_on_workers(backend: Any) -> None:
     optuna = pytest.importorskip("optuna")
-    with pytest.raises(ValueError, match="a MedianPruner sees each epoch in this process"):
-        keras.tune(build, X, Y, pruner=optuna.pruners.MedianPruner(), verbose=0, backend="joblib")
+    arguments: dict[str, Any] = {
+        "max_trials": 6,
+        "epochs": 4,
+        "sampler": "random",
+        "pruner": optuna.pruners.ThresholdPruner(upper=0.6, n_warmup_steps=1),
+        "seed": 3,
+        "verbose": 0,
+    }
+    with keras.config.threads(1):
+        theirs = keras.tune(build, X, Y, **arguments)
+    ours = keras.tune(build, X, Y, **arguments, backend=backend)
+    assert {trial.stages[-1] for trial in theirs} == {2, 4}
+    assert facts(ours) == facts(theirs)
+
+
+def test_pruners_of_optuna_compare_with_the_trials_of_workers() -> None:
+    optuna = pytest.importorskip("optuna")
+    pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2)
+    results = keras.tune(
+        build, X, Y, max_trials=12, epochs=8, pruner=pruner, seed=3, verbose=0, backend="joblib"
+    )
+    assert [trial.error for trial in results] == [None] * 12
+    given_up = [trial for trial in results if not trial.complete]
+    assert given_up
+    assert all(trial.stages[-1] in {2, 3, 5, 8} for trial in given_up)
+    assert len(results.best_model.history.epoch) == 8

@@ -124,7 +124,9 @@ class OptunaSampler(Sampler):
 
     def callbacks(self, number: int) -> list[Reporting]:
         """Returns what reports the epochs to the pruner, if there is one."""
-        return [] if not self._prunes else [Reporting(lambda: self._trial(number), self._objective)]
+        if not self._prunes:
+            return []
+        return [Reporting(_TrialOfStudy(lambda: self._trial(number)), self._objective)]
 
     def tell(self, trial: Trial) -> None:
         """Tells the study the score, that the trial was given up with this score, or that it has failed."""
@@ -203,13 +205,20 @@ def _spacing(parameter: Parameter) -> dict[str, Any]:
 class Reporting(Callback):
     """Reports each epoch to a trial of Optuna, and ends a training that the pruner gives up.
 
+    On a worker it reports to a copy of the trial, whose study knows what was known when the training was sent there. `catch_up`
+    then reports the same to the study of this process.
+
     Args:
-        trial: returns the trial.
+        trial: the trial.
         objective: the name in the logs that is reported.
+
+    Attributes:
+        pruned: whether the pruner has given the trial up.
     """
 
-    def __init__(self, trial: Callable[[], Any], objective: str) -> None:
+    def __init__(self, trial: _TrialOfStudy, objective: str) -> None:
         self._trial, self._objective = trial, objective
+        self._reports: dict[int, float] = {}
         self.pruned = False
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
@@ -217,11 +226,56 @@ class Reporting(Callback):
         value = (logs or {}).get(self._objective)
         if value is None:
             return
-        trial = self._trial()
-        trial.report(float(value), epoch)
-        if trial.should_prune():
+        self._reports[epoch] = float(value)
+        if self._trial.is_given_up(epoch, float(value)):
             self.pruned = True
             self.model.stop_training = True
+
+    def catch_up(self) -> None:
+        """Reports to the study of this process the epochs that were reported on a worker."""
+        for epoch, value in self._reports.items():
+            if epoch not in self._trial.reported:
+                self._trial.is_given_up(epoch, value)
+
+
+class _TrialOfStudy:
+    """A trial of a study of Optuna. Its copy in another process has a copy of the study, and stays there.
+
+    Args:
+        find: returns the trial.
+
+    Attributes:
+        reported: the epochs that were reported in this process.
+    """
+
+    def __init__(self, find: Callable[[], Any]) -> None:
+        self._find = find
+        self.reported = set[int]()
+
+    def is_given_up(self, epoch: int, value: float) -> bool:
+        """Reports the objective after an epoch, and returns whether the pruner gives the trial up."""
+        trial = self._find()
+        trial.report(value, epoch)
+        self.reported.add(epoch)
+        return bool(trial.should_prune())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _TrialOfCopy, (self._find(),)
+
+
+class _TrialOfCopy(_TrialOfStudy):
+    """A trial of a copy of a study.
+
+    Args:
+        trial: the trial.
+    """
+
+    def __init__(self, trial: Any) -> None:
+        super().__init__(lambda: trial)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        msg = "a copy of a study stays in its process"
+        raise TypeError(msg)
 
 
 def sampler_of(sampler: Any, pruner: Any, seed: int, more_is_better: bool, objective: str) -> Sampler:

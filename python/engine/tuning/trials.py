@@ -24,9 +24,10 @@ class Trial:
         seed: the seed of its first training.
         stages: how many epochs the model had been trained for after each training; a trial that is not given up is trained on.
         history: dict from each name in the logs to a list with one float per epoch.
-        scores: the last value of the objective in each training.
+        scores: the `score` after each training.
         ended: whether a callback ended a training before its last epoch; then the trial is not trained any further.
-        score: the last value of the objective; NaN if there is none.
+        score: the objective after the epoch whose weights the model has: the last one, or the best one if EarlyStopping has restored
+            its weights; NaN if there is none.
         seconds: the time that its trainings took.
         complete: whether it was trained to its end, and not given up before. One that a callback has ended counts as complete.
         error: what failed; None if nothing did.

@@ -24,6 +24,7 @@ from engine._many.fit_many import fit_each, opened_or_none
 from engine._many.results import FitManyInterrupt, FitResult, Interrupted
 from engine._many.training import validates
 from engine._printing.progress import print_message, require_verbose
+from engine.callbacks import Callback, EarlyStopping
 from engine.models import Model
 from engine.tuning.parameters import HyperParameters
 from engine.tuning.results import TuneInterrupt, TuneResults
@@ -109,7 +110,7 @@ def tune(
         validation_rows: the samples on which they are validated.
         memory_limit: as for `fit_many`.
         backend: where the models are trained, as for `fit_many`. `build` is called in this process, which chooses the values, and again
-            on the worker. A pruner of Optuna must be None with it, as it sees each epoch in this process.
+            on the worker. A pruner of Optuna decides there, by what was known when the training was sent.
         verbose: as for `fit_many`.
         arguments: further arguments of `fit`, such as `batch_size` and `validation_split`.
 
@@ -127,12 +128,6 @@ def tune(
     halves = isinstance(pruner, str)
     if halves:
         choice(pruner, "pruner", ("halving", "hyperband"))
-    elif pruner is not None and backend is not None:
-        msg = (
-            f"a {type(pruner).__name__} sees each epoch in this process, but `backend` trains in others: pass backend=None, or "
-            "pruner='halving' or 'hyperband'"
-        )
-        raise ValueError(msg)
     for name, value in {
         "x": x,
         "y": y,
@@ -347,7 +342,9 @@ class _Search:
         def keep(result: FitResult) -> FitResult:
             trial = trials[result.number]
             if not isinstance(result.error, Interrupted):
-                self._record(trial, result, until)
+                self._record(trial, result, until, given[result.number])
+                for watch in watching[result.number]:
+                    watch.catch_up()
                 pruned = trial.ended and any(watch.pruned for watch in watching[result.number])
                 trial.complete = trial.error is None and not pruned and (last or trial.ended)
                 self._stored.add(trial)
@@ -376,8 +373,8 @@ class _Search:
             workers=workers,
         )
 
-    def _record(self, trial: Trial, result: FitResult, until: int) -> None:
-        """Adds a training until an epoch to a trial."""
+    def _record(self, trial: Trial, result: FitResult, until: int, callbacks: Sequence[Callback]) -> None:
+        """Adds a training until an epoch, with these callbacks, to a trial."""
         history = {} if result.history is None else result.history.history
         for name, values in history.items():
             trial.history[name] = [
@@ -393,7 +390,9 @@ class _Search:
             trial.error = f"{type(result.error).__name__}: {result.error}"
             trial.score, trial.complete = math.nan, False
         else:
-            trial.score = trial.history.get(self._settings.objective, [math.nan])[-1]
+            trial.score = trial.history.get(self._settings.objective, [math.nan])[
+                _epoch_of_weights(callbacks)
+            ]
         if not math.isnan(trial.score):
             trial.scores = [*trial.scores, trial.score]
         trial.ended = trial.stages[-1] < until
@@ -434,6 +433,14 @@ class _Search:
 
     def _seed_of(self, number: int) -> int:
         return int(np.random.default_rng([self._settings.seed, number]).integers(2**32))
+
+
+def _epoch_of_weights(callbacks: Iterable[Callback]) -> int:
+    """Returns the epoch whose weights a model has after its training: -1, the last one, unless a callback has restored others."""
+    for callback in callbacks:
+        if isinstance(callback, EarlyStopping) and callback.best_weights is not None:
+            return callback.best_epoch
+    return -1
 
 
 class _TrialBeginning(Beginning):
