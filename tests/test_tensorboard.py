@@ -137,7 +137,7 @@ def test_histograms_and_images(blobs: Blobs, tmp_path: Path) -> None:
 
 
 def test_weights_that_are_all_the_same_or_lost(tmp_path: Path) -> None:
-    from engine.callbacks._events import EventFile
+    from engine.callbacks.event_files import EventFile
 
     file = EventFile(tmp_path)
     for step, weights in enumerate(([1.0, 1.0], [np.nan, 2.0, 3.0], [np.inf], [])):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import re
 import subprocess
@@ -32,6 +33,7 @@ SUBMODULES = [
     "random",
     "saved_model",
     "strings",
+    "summary",
     "train",
 ]
 RNG = np.random.default_rng(8)
@@ -394,6 +396,9 @@ def test_saved_models(tmp_path: Path) -> None:
     tf.saved_model.save(model, tmp_path / "model")
     x = np.ones((2, 3), np.float32)
     np.testing.assert_array_equal(tf.saved_model.load(tmp_path / "model")(x), model(x))
+    np.testing.assert_array_equal(tf.keras.models.load_model(tmp_path / "model")(x), model(x))
+    model.save(tmp_path / "older", save_format="tf")
+    np.testing.assert_array_equal(tf.saved_model.load(tmp_path / "older")(x), model(x))
     with pytest.raises(TypeError, match="Checkpoint"):
         tf.saved_model.save(Linear(), tmp_path)
     with pytest.raises(FileNotFoundError, match="there is no model"):
@@ -401,6 +406,90 @@ def test_saved_models(tmp_path: Path) -> None:
     (tmp_path / "saved_model.pb").touch()
     with pytest.raises(ValueError, match="format of TensorFlow"):
         tf.saved_model.load(tmp_path)
+
+
+# Event files
+
+
+def events_in(folder: Path) -> Any:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    found = accumulator.EventAccumulator(str(folder), size_guidance={"tensors": 0})
+    found.Reload()
+    return found
+
+
+def tensors_in(folder: Path, tag: str) -> list[tuple[int, Any]]:
+    make_ndarray = pytest.importorskip("tensorboard.util.tensor_util").make_ndarray
+    return [(event.step, make_ndarray(event.tensor_proto)) for event in events_in(folder).Tensors(tag)]
+
+
+def test_summaries(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    writer = tf.summary.create_file_writer(str(tmp_path / "train"))
+    assert isinstance(writer, tf.summary.SummaryWriter)
+    pictures = RNG.uniform(size=(5, 6, 7, 3)).astype(np.float32)
+    with writer.as_default():
+        for step in range(3):
+            assert tf.summary.scalar("loss", tf.constant(step / 2), step=step)
+        tf.summary.histogram("weights", np.arange(12.0), step=1)
+        tf.summary.text("remark", "as *expected*", step=1)
+        tf.summary.image("pictures", pictures, step=1, max_outputs=2)
+        tf.summary.image("digit", pictures[:1, :, :, :1], step=1)
+    assert tensors_in(tmp_path / "train", "loss") == [(0, 0.0), (1, 0.5), (2, 1.0)]
+    assert tensors_in(tmp_path / "train", "weights")[0][1][:, 2].sum() == 12
+    assert tensors_in(tmp_path / "train", "remark")[0][1].item() == b"as *expected*"
+    width, height, *encoded = tensors_in(tmp_path / "train", "pictures")[0][1]
+    assert (width, height, len(encoded)) == (b"7", b"6", 2)
+    from PIL import Image
+
+    shown = np.asarray(Image.open(io.BytesIO(encoded[1])))
+    np.testing.assert_array_equal(shown, (pictures[1] * 255.999).astype(np.uint8))
+    with writer.as_default(), pytest.raises(ValueError, match="channels"):
+        tf.summary.image("digit", pictures[0], step=1)
+
+
+def test_summaries_by_step_and_condition(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    assert not tf.summary.scalar("loss", 1.0, step=0)  # there is no writer
+    writer = tf.summary.create_file_writer(tmp_path, max_queue=1)
+    step = tf.Variable(4, dtype=tf.int64)
+    with writer.as_default(step=step):
+        assert tf.summary.should_record_summaries()
+        tf.summary.scalar("loss", 2.0)
+        assert tensors_in(tmp_path, "loss") == [(4, 2.0)]
+        step.assign_add(1)
+        with tf.summary.record_if(lambda: step.numpy() % 2 == 0):
+            assert not tf.summary.scalar("loss", 3.0)
+        tf.summary.scalar("loss", 4.0)
+    assert tf.summary.experimental.get_step() is None
+    with writer.as_default(), pytest.raises(ValueError, match="No step set"):
+        tf.summary.scalar("loss", 5.0)
+    with tf.summary.create_noop_writer().as_default():
+        assert not tf.summary.scalar("loss", 6.0, step=6)
+    writer.set_as_default()
+    tf.summary.trace_on()
+    tf.summary.trace_export("graph", step=0)
+    tf.summary.trace_off()
+    tf.summary.flush()
+    tf.summary.create_noop_writer().set_as_default()
+    assert tensors_in(tmp_path, "loss") == [(4, 2.0), (5, 4.0)]
+
+
+def test_summaries_of_a_compiled_step(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    writer = tf.summary.create_file_writer(tmp_path)
+
+    @tf.function
+    def step(x: Any, number: int) -> Any:
+        loss = tf.reduce_mean(x)
+        tf.summary.scalar("loss", loss, step=number)
+        return loss
+
+    with writer.as_default():
+        with pytest.warns(UserWarning, match="can't be compiled"):
+            step(tf.constant([0.0, 0.0]), 0)
+        step(tf.constant([1.0, 2.0]), 1)
+    assert tensors_in(tmp_path, "loss") == [(0, 0.0), (1, 1.5)]
 
 
 # What has no meaning here, or is missing

@@ -21,7 +21,7 @@ from engine.layers.core import named_leaves
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from engine.callbacks._events import EventFile
+    from engine.callbacks.event_files import EventFile
 
 _VALIDATION = "val_"
 _MATRIX = 2
@@ -169,7 +169,7 @@ class TensorBoard(Callback, SaysWhatIsLeftOut):
 
     def _file(self, run: str) -> EventFile:
         if run not in self._files:
-            from engine.callbacks._events import EventFile
+            from engine.callbacks.event_files import EventFile
 
             self._files[run] = EventFile(Path(self.log_dir, run))
         return self._files[run]

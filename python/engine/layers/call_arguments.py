@@ -48,6 +48,7 @@ def call_arguments(
     call: Callable[..., Any],
     args: Sequence[Any],
     options: Mapping[str, Any],
+    kind: str = "layer",
 ) -> CallArguments:
     """Returns the arguments of `layer(inputs, *args, **options)` without the inputs, by name.
 
@@ -58,6 +59,7 @@ def call_arguments(
         call: the method `call` of the layer.
         args: the arguments by position.
         options: the arguments by name.
+        kind: "layer" or "model", for messages.
 
     Raises:
         TypeError: for an argument that `call` doesn't take.
@@ -76,7 +78,7 @@ def call_arguments(
     try:
         bound = inspect.signature(call).bind_partial(None, *args, **rest).arguments
     except TypeError as error:
-        msg = f"call() of layer {name!r}, which takes {inspect.signature(call)}, {error}"
+        msg = f"call() of {kind} {name!r}, which takes {inspect.signature(call)}, {error}"
         raise TypeError(msg) from None
     found = CallArguments()
     for parameter in parameters[1:]:

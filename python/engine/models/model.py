@@ -47,7 +47,7 @@ from engine._base.constructor_arguments import (
 from engine._base.left_out import SaysWhatIsLeftOut
 from engine._base.registered_objects import custom_object_scope
 from engine._base.spec import auto_name, snake_case
-from engine._base.tensor_like import Tensor
+from engine._base.tensor_like import Tensor, mask_of
 from engine._base.tracebacks import without_engine_frames
 from engine._core_interface.cpp import (
     CallTable,
@@ -98,7 +98,7 @@ from engine.config import _capped_steps
 from engine.dtype_policies import FLOAT32
 from engine.dtype_policies import get as policy_of
 from engine.layers import InputLayer, Layer
-from engine.layers.call_arguments import accepts, training_of
+from engine.layers.call_arguments import accepts, call_arguments, training_of
 from engine.layers.input_spec import InputSpec
 from engine.layers.layer import holders_of_metrics
 from engine.layers.operation import OperationPart
@@ -1144,14 +1144,16 @@ class Model(Part, SaysWhatIsLeftOut):
     # Calls.
 
     @keeping_values
-    def __call__(self, x: Any, training: bool | None = None) -> Any:
+    def __call__(self, x: Any, *args: Any, **options: Any) -> Any:
         """Returns the outputs for one batch, or the symbolic output for a symbolic input.
 
         Args:
             x: samples (n, ...), or a symbolic input, as returned by `Input` or a layer; for a model with several inputs
                 a list or a dict by their names.
-            training: whether layers behave as in training, such as dropout. With None each layer uses the value it
-                was called with in the model, or its default: True for layers that augment images, otherwise False.
+            args: `training`: whether layers behave as in training, such as dropout. With None each layer uses the value it
+                was called with in the model, or its default: True for layers that augment images, otherwise False. Or, in their
+                order, the further parameters of a `call` of your own, such as `model(x, is_training=True)`.
+            options: the same by keyword.
 
         Returns:
             float32 (n, ...); for a model with several outputs a list, tuple or dict of them. If `x` is a tensor on the
@@ -1160,8 +1162,11 @@ class Model(Part, SaysWhatIsLeftOut):
         Raises:
             ValueError, TypeError: if the data doesn't match the model.
         """
-        training = training_of(training)
+        arguments = self._arguments_of_call(args, options) if args or options else {}
+        training = training_of(arguments.pop("training", None))
         x = recorded_inputs(x, self)
+        if arguments:
+            return self._call_with_arguments(x, training, arguments)
         build_for_symbols(self, x)
         symbols = symbols_of(self._built_graph.input_form.flat(x))
         if symbols is not None:
@@ -1183,6 +1188,20 @@ class Model(Part, SaysWhatIsLeftOut):
                 for each, mask in zip(flat, masks_of(self, x, masks), strict=True)
             ]
         return form.packed(flat)
+
+    def _arguments_of_call(self, args: Sequence[Any], options: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the arguments of a call beside `x`, by name."""
+        if not args and options.keys() == {"training"}:
+            return {**options}
+        return call_arguments(self.name, self.call, args, options, "model")
+
+    def _call_with_arguments(self, x: Any, training: bool | None, arguments: Mapping[str, Any]) -> Any:
+        """Returns what the user's `call` returns for one batch, or a symbol, and arguments of its own. Its layers compute it one by one."""
+        body = self._body
+        if body is None:
+            msg = f"model {self.name!r} takes `training` beside its inputs, got {', '.join(map(repr, arguments))}: leave it out"
+            raise TypeError(msg)
+        return body._run_call_of_user(x, training, mask_of(x), arguments)
 
     @property
     def _has_call(self) -> bool:

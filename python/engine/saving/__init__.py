@@ -102,7 +102,7 @@ def save_model(
         overwrite: whether to replace an existing file without asking.
         zipped: False writes the contents of a `.keras` file into a folder and keeps all other files in that folder.
         kwargs: `include_optimizer=False` leaves out the optimizer state. `save_format`, from older versions of
-            Keras, is ignored: the suffix decides.
+            Keras: "tf" means `zipped=False`; others are ignored, as the suffix decides.
 
     Raises:
         ValueError: if the suffix is unknown.
@@ -110,7 +110,12 @@ def save_model(
         ImportError: if the format needs a package that is not installed.
     """
     include_optimizer = flag(kwargs.pop("include_optimizer", True), "include_optimizer")
-    kwargs.pop("save_format", None)
+    if (
+        kwargs.pop("save_format", None) == "tf"
+        and zipped is None
+        and not Path(path_of(filepath, "filepath")).suffix
+    ):
+        zipped = False
     if kwargs:
         msg = f"The following argument(s) are not supported: {list(kwargs)}"
         raise ValueError(msg)

@@ -33,6 +33,7 @@ from engine.tensorflow import (
     random,
     saved_model,
     strings,
+    summary,
     train,
 )
 from engine.tensorflow._arrays import (
@@ -255,6 +256,7 @@ for _module, _prefix in (
             "random",
             "saved_model",
             "strings",
+            "summary",
             "train",
         )
     ),
@@ -379,6 +381,7 @@ __all__ = [
     "stop_gradient",
     "string",
     "strings",
+    "summary",
     "tensor_scatter_nd_add",
     "tensor_scatter_nd_max",
     "tensor_scatter_nd_min",

@@ -33,7 +33,6 @@ _INSTEAD = {
         "py_func": "call tf.py_function()",
         "raw_ops": "call the functions of tf and tf.math",
         "sets": "call the functions of NumPy for sets",
-        "summary": "log numbers with tf.keras.callbacks.TensorBoard",
         "tpu xla": "the engine computes on CPUs",
     },
     "tf.data": {

@@ -1,4 +1,4 @@
-"""`tf.saved_model`: a folder with a model in the format of Keras, as TensorFlow's own needs TensorFlow."""
+"""`tf.saved_model`: a folder with what a `.keras` file holds, as TensorFlow's own needs TensorFlow."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from engine.models import Model
+from engine.saving import load_model
+from engine.saving.contents import CONFIG
 
 __all__ = ["load", "save"]
-
-_NAME = "model.keras"
 
 
 def save(obj: Any, export_dir: Any, signatures: Any = None, options: Any = None) -> None:
@@ -31,8 +31,8 @@ def save(obj: Any, export_dir: Any, signatures: Any = None, options: Any = None)
         )
         raise TypeError(msg)
     folder = Path(export_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    obj.save(folder / _NAME)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    obj.save(folder, zipped=False)
 
 
 def load(export_dir: Any, tags: Any = None, options: Any = None) -> Any:
@@ -42,16 +42,14 @@ def load(export_dir: Any, tags: Any = None, options: Any = None) -> Any:
         FileNotFoundError: if there is none.
         ValueError: if the folder has a model of TensorFlow's own format.
     """
-    from engine.saving import load_model
-
     folder = Path(export_dir)
-    if (folder / "saved_model.pb").exists() and not (folder / _NAME).exists():
+    if (folder / CONFIG).exists():
+        return load_model(folder)
+    if (folder / "saved_model.pb").exists():
         msg = (
             f"{str(folder)!r} has a model in the format of TensorFlow: load it there with tf.keras.models.load_model(), and save it "
             "as `.keras` or `.h5`"
         )
         raise ValueError(msg)
-    if not (folder / _NAME).exists():
-        msg = f"there is no model in {str(folder)!r}: it would be the file {str(folder / _NAME)!r}"
-        raise FileNotFoundError(msg)
-    return load_model(folder / _NAME)
+    msg = f"there is no model in {str(folder)!r}: its description would be the file {str(folder / CONFIG)!r}"
+    raise FileNotFoundError(msg)

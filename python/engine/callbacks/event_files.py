@@ -62,13 +62,26 @@ class EventFile:
 
     def image(self, tag: str, pixels: NDArray[np.uint8], step: int) -> None:
         """Adds a picture of grey pixels, (height, width), to the buffer."""
+        self.images(tag, pixels[np.newaxis], step)
+
+    def images(self, tag: str, pixels: NDArray[np.uint8], step: int) -> None:
+        """Adds pictures of grey or coloured pixels, (n, height, width) or (n, height, width, channels), to the buffer."""
         from PIL import Image  # TensorBoard needs it
 
-        png = io.BytesIO()
-        Image.fromarray(pixels).save(png, format="png")
-        height, width = pixels.shape
+        height, width = pixels.shape[1:3]
+        texts = [str(width).encode(), str(height).encode()]
+        for each in pixels:
+            png = io.BytesIO()
+            Image.fromarray(each).save(png, format="png")
+            texts.append(png.getvalue())
         metadata = image_metadata.create_summary_metadata(display_name="", description="")
-        self._add(tag, [str(width).encode(), str(height).encode(), png.getvalue()], step, metadata)
+        self._add(tag, texts, step, metadata)
+
+    def text(self, tag: str, texts: NDArray[np.object_], step: int) -> None:
+        """Adds texts to the buffer."""
+        plugin = SummaryMetadata.PluginData(plugin_name="text")
+        values = np.array([str(each).encode() for each in texts.ravel()], object).reshape(texts.shape)
+        self._add(tag, values, step, SummaryMetadata(plugin_data=plugin))
 
     def layers(self, config: Mapping[str, Any]) -> None:
         """Adds a model, by class name and config in Keras' form, for the graph of its layers.
