@@ -408,6 +408,21 @@ def test_saved_models(tmp_path: Path) -> None:
         tf.saved_model.load(tmp_path)
 
 
+def test_a_target_that_no_tape_has_recorded() -> None:
+    x, y = tf.constant(3.0), tf.Variable([1.0, 2.0])
+    with tf.GradientTape(persistent=True) as tape:
+        square = x * x
+        product = x * tf.reduce_sum(y)
+    with pytest.warns(UserWarning, match="was not recorded"):
+        assert tape.gradient(square, x) is None
+    with pytest.warns(UserWarning, match="was not recorded"):
+        assert tape.gradient(square, [x, y]) == [None, None]
+    with pytest.warns(UserWarning, match="was not recorded"):
+        zeros = tape.gradient(square, y, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    np.testing.assert_array_equal(zeros, [0.0, 0.0])
+    np.testing.assert_array_equal(tape.gradient(product, y), [3.0, 3.0])
+
+
 # Event files
 
 

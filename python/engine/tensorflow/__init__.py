@@ -18,7 +18,6 @@ import numpy as np
 import engine as keras
 from engine import initializers, losses, metrics, optimizers
 from engine import tree as nest
-from engine._gradients import GradientTape
 from engine._gradients.tape import UnconnectedGradients
 from engine.tensorflow import (
     config,
@@ -105,6 +104,7 @@ from engine.tensorflow._arrays import (
     zeros,
     zeros_like,
 )
+from engine.tensorflow._gradients import GradientTape
 from engine.tensorflow._missing import finder
 from engine.tensorflow._printing import print
 from engine.tensorflow._tensor import Tensor, TensorShape, TensorSpec, constant
