@@ -160,7 +160,10 @@ def state_of(model: keras.Sequential) -> Any:
 
 def test_all_arguments_are_here() -> None:
     for verb, arguments in WRONG.items():
-        assert set(inspect.signature(getattr(keras.Sequential, verb)).parameters) - {"self"} == set(arguments)
+        parameters = set(inspect.signature(getattr(keras.Sequential, verb)).parameters) - {"self"}
+        if verb == "__call__":  # which passes on those of `call`
+            parameters = parameters - {"args", "options"} | {"training"}
+        assert parameters == set(arguments)
 
 
 @pytest.mark.filterwarnings("error")
