@@ -82,3 +82,17 @@ def test_symbols_go_through_the_layers_of_a_call_with_arguments() -> None:
     x = RNG.normal(size=(4, 5)).astype(np.float32)
     np.testing.assert_array_equal(model.predict(x, verbose=0), np.asarray(inner(x, is_training=True)))
     assert len(model.trainable_variables) == 4
+
+
+def test_a_mask_that_is_given_reaches_the_call() -> None:
+    class Masked(keras.Model):
+        def call(self, x: Any, mask: Any = None) -> Any:
+            return x if mask is None else x * keras.ops.cast(mask, "float32")
+
+    x, mask = np.ones((2, 3), np.float32), np.array([[True, False, True], [False, True, True]])
+    np.testing.assert_array_equal(np.asarray(Masked()(x, mask=mask)), mask)
+    np.testing.assert_array_equal(np.asarray(Masked()(x, mask)), mask)
+    np.testing.assert_array_equal(np.asarray(Masked()(x)), x)
+    plain = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
+    with pytest.raises(TypeError, match="takes `training` beside its inputs, got 'mask': leave it out"):
+        plain(x, mask=mask)

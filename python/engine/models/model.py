@@ -1193,6 +1193,8 @@ class Model(Part, SaysWhatIsLeftOut):
         """Returns the arguments of a call beside `x`, by name."""
         if not args and options.keys() == {"training"}:
             return {**options}
+        if self._body is None and len(args) == 1 and not options:
+            return {"training": args[0]}
         return call_arguments(self.name, self.call, args, options, "model")
 
     def _call_with_arguments(self, x: Any, training: bool | None, arguments: Mapping[str, Any]) -> Any:
@@ -1201,7 +1203,8 @@ class Model(Part, SaysWhatIsLeftOut):
         if body is None:
             msg = f"model {self.name!r} takes `training` beside its inputs, got {', '.join(map(repr, arguments))}: leave it out"
             raise TypeError(msg)
-        return body._run_call_of_user(x, training, mask_of(x), arguments)
+        own = {name: value for name, value in arguments.items() if name != "mask"}
+        return body._run_call_of_user(x, training, arguments.get("mask", mask_of(x)), own)
 
     @property
     def _has_call(self) -> bool:
