@@ -461,6 +461,8 @@ def test_summaries(tmp_path: Path) -> None:
     np.testing.assert_array_equal(shown, (pictures[1] * 255.999).astype(np.uint8))
     with writer.as_default(), pytest.raises(ValueError, match="channels"):
         tf.summary.image("digit", pictures[0], step=1)
+    with writer.as_default(), pytest.raises(ValueError, match=r"one number, got an array of shape \(2,\)"):
+        tf.summary.scalar("loss", [1.0, 2.0], step=1)
 
 
 def test_summaries_by_step_and_condition(tmp_path: Path) -> None:

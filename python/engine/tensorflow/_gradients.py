@@ -38,7 +38,7 @@ class GradientTape(EngineTape):
         if not found or any(_may_be_recorded(leaf) for leaf in found):
             return super().gradient(target, sources, output_gradients, unconnected_gradients)
         warnings.warn(
-            "the target was not recorded by the tape, so that its gradients are None: watch the tensors that it is computed from, and call "
+            "the target was not recorded by the tape, so that it has no gradients: watch the tensors that it is computed from, and call "
             "numpy() after the gradients",
             stacklevel=2,
         )

@@ -146,9 +146,13 @@ def scalar(name: str, data: Any, step: Any = None, description: Any = None) -> b
         description: without effect.
 
     Raises:
-        ValueError: without a step.
+        ValueError: for several numbers, or without a step.
     """
-    return _written(step, lambda file, at: file.scalar(name, float(np.asarray(data).item()), at))
+    number = np.asarray(data)
+    if number.size != 1:
+        msg = f"`data` must be one number, got an array of shape {number.shape}: call tf.summary.histogram() for several"
+        raise ValueError(msg)
+    return _written(step, lambda file, at: file.scalar(name, float(number.item()), at))
 
 
 def histogram(name: str, data: Any, step: Any = None, buckets: Any = None, description: Any = None) -> bool:
